@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Each makes its own environment in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RECIPE ?= demo
+
+.PHONY: help demo test test-all lint bench install clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Moodbook needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/train.stamp: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing Moodbook with what training needs ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/train.stamp
+	@echo "Installing what the tests need ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/train.stamp  ## Install into .venv, training included
+	@echo "Done. Run: $(BIN)/moodbook --help"
+
+demo: $(VENV)/train.stamp  ## Tag real recordings, then train and test both steps on real music
+	BIN=$(BIN) sh examples/demo.sh
+
+lint: $(VENV)/dev.stamp  ## Style, types, docstrings, import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint  ## Everything CI runs: lint, tests, coverage
+	$(BIN)/python -m pytest --cov --cov-report=term -n auto
+
+test-all: lint  ## The full figures of every promise, and what needs data or the network
+	$(BIN)/python -m pytest -m "slow or network or not slow"
+
+bench: $(VENV)/dev.stamp  ## Every benchmark, interleaved; prints tables
+	$(BIN)/python benchmarks/run.py
+
+clean:  ## Remove the environment and what it made (never runs/ or data/)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage dist

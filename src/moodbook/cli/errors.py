@@ -1,0 +1,80 @@
+"""How a verb ends: the exit code never lies."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from moodbook.errors import MoodbookError
+
+ALL_GOOD = 0
+SOME_FILES_FAILED = 1
+RUN_FAILED = 2
+INTERRUPTED = 130
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def ends_with_exit_code(verb: Callable[P, R]) -> Callable[P, R]:
+    """Turn whatever ends a verb early into one line on stderr and an exit code.
+
+    Deliberate errors, mistakes of ours and an output that cannot be written end with 2 (an output that nobody reads any
+    more, as after ``| head``, without a word), Ctrl-C with 130. ``MOODBOOK_DEBUG=1`` shows where a mistake was made.
+    """
+
+    @functools.wraps(verb)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            result = _run(verb, *args, **kwargs)
+        except typer.Exit:
+            _finish_output()
+            raise
+        _finish_output()
+        return result
+
+    return run
+
+
+def _run(verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    try:
+        return verb(*args, **kwargs)
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except MoodbookError as error:
+        sys.stderr.write(f"moodbook: {error}\n")
+        raise typer.Exit(RUN_FAILED) from error
+    except KeyboardInterrupt:
+        sys.stderr.write("moodbook: stopped by the user\n")
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        if isinstance(error, OSError):
+            _finish_output()  # It may have been the output that could not be written: then it still cannot.
+        if os.environ.get("MOODBOOK_DEBUG") == "1":
+            traceback.print_exc()
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        sys.stderr.write(
+            f"moodbook: unexpected: {what}; this is a bug, please report it; MOODBOOK_DEBUG=1 shows the traceback\n"
+        )
+        raise typer.Exit(RUN_FAILED) from error
+
+
+def _finish_output() -> None:
+    """Write what is left of the output; a run whose output is lost has failed."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left would be tried again, and complained about, when Python ends.
+        with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"moodbook: cannot write the output: {error.strerror or error}\n")
+        raise typer.Exit(RUN_FAILED) from error

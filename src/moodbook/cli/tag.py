@@ -1,0 +1,248 @@
+"""`moodbook tag`: what recordings feel like and what they are for."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
+from moodbook.errors import AudioError, DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress
+
+    from moodbook.model.scores import TagFailure, TagScores
+    from moodbook.model.writers import RecordWriter
+
+_SHOWN_TAGS = 5  # Tags of a track in the table where --top does not say.
+_BAR_CELLS = 20
+_TIMELINE_CELLS = 24
+_LISTED_LINES = 10
+
+
+@ends_with_exit_code
+def tag(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Audio files, and folders of them.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the records to FILE (.jsonl or .csv), when all done."
+        ),
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the N strongest tags of each.")] = None,
+    first_segment: Annotated[
+        bool, typer.Option("--first-segment", help="Hear only the first 23.8 s, as the 2019 paper did.")
+    ] = False,
+    model: Annotated[str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")] = "demo",
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Take what a damaged file gives up to the damage.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when the output is piped.")] = False,
+) -> None:
+    """Say what recordings feel like and what they are for.
+
+    On a terminal: the strongest tags, how strong (the full bar is 1), and how
+    they come and go over the track; bold tags are above their threshold.
+    Piped, or with --json: one JSON object a file, in UTF-8, as each is done.
+
+    Examples:
+      moodbook tag song.mp3
+      moodbook tag ~/Music --top 3
+      moodbook tag album/ -o moods.csv
+      moodbook tag *.flac --json | jq .decided
+
+    A file that cannot be read gives a record with an "error" and stops
+    nothing. Links below a folder are not followed; they are listed on stderr
+    and count as no failure: name the files they point to.
+    Exit code: 0 all tagged, 1 some files failed, 2 the run failed.
+    """
+    # Threads of the matrix library spin beside the engine's and slow both down.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from moodbook import audio
+    from moodbook.model.scores import TagFailure
+    from moodbook.model.tagger import Tagger
+    from moodbook.model.writers import JsonLinesWriter, check_suffix, open_writer
+
+    if output is not None:
+        check_suffix(output)
+    unlisted: list[AudioError] = []
+    links: list[Path] = []
+    files = list(audio.find(paths, on_error=unlisted.append, on_link=links.append))
+    if links:
+        _say_links(links)
+    if not files and not unlisted:
+        raise DataError(
+            f"found no audio below {', '.join(map(str, paths))}; a folder is searched for "
+            f"{' '.join(sorted(audio.AUDIO_SUFFIXES))}, any other file must be named itself"
+        )
+    tagger = Tagger.load(model)
+    failures: list[TagFailure] = []
+    with ExitStack() as stack:
+        writers: list[RecordWriter] = []
+        if output is not None:
+            writers.append(stack.enter_context(open_writer(output, tagger.tags, top)))
+        if as_json or (output is None and not sys.stdout.isatty()):
+            writers.append(JsonLinesWriter(_utf8_stdout(), top))
+        elif sys.stdout.isatty():
+            writers.append(_TableWriter(_SHOWN_TAGS if top is None else top))
+        progress = stack.enter_context(_Progress(len(files)).shown())
+
+        def take(result: TagScores | TagFailure) -> None:
+            if isinstance(result, TagFailure):
+                failures.append(result)
+            with progress.hidden():
+                for writer in writers:
+                    writer.write(result)
+
+        for error in unlisted:
+            take(TagFailure(Path(error.path), error.reason))
+        for result in tagger.tag_files(files, first_segment=first_segment, allow_partial=allow_partial):
+            take(result)
+            progress.advance()
+    if failures:
+        _say_failures(failures, len(files) + len(unlisted))
+        raise typer.Exit(SOME_FILES_FAILED)
+
+
+def _utf8_stdout() -> TextIO:
+    """Give stdout set to UTF-8 with bare newlines, whatever the locale and the system say."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="strict", newline="\n")
+    return stream
+
+
+def _say_links(links: list[Path]) -> None:
+    _say_list("links below folders were not followed; name their targets to tag them", len(links), map(str, links))
+
+
+def _say_failures(failures: list[TagFailure], total: int) -> None:
+    lines = (f"{failure.path}: {failure.reason}" for failure in failures)
+    _say_list(f"of {total} could not be tagged", len(failures), lines)
+
+
+def _say_list(what: str, count: int, lines: Iterable[str]) -> None:
+    """Write a count and the first of the lines to stderr."""
+    from moodbook.model.scores import printable
+
+    sys.stderr.write(f"moodbook: {count} {what}\n")
+    for line in islice(lines, _LISTED_LINES):
+        sys.stderr.write(f"  {printable(line)}\n")
+    if count > _LISTED_LINES:
+        sys.stderr.write(f"  and {count - _LISTED_LINES} more\n")
+
+
+class _TableWriter:
+    """Prints each result as a small table, for eyes."""
+
+    def __init__(self, top: int) -> None:
+        from rich.console import Console
+
+        self._console = Console(highlight=False)
+        self._top = top
+
+    def write(self, result: TagScores | TagFailure) -> None:
+        self._console.print(render(result, self._top, self._console))
+
+
+def render(result: TagScores | TagFailure, top: int, console: Console) -> RenderableType:
+    """Draw a result: words, their strength, and a timeline for each.
+
+    Args:
+        result: Of one file.
+        top: How many tags.
+        console: Says whether it can show block characters.
+    """
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from moodbook.model.scores import TagFailure, printable
+
+    name = printable(str(result.path))
+    if isinstance(result, TagFailure):
+        return Text.assemble((name, "bold"), "  ", (printable(result.reason), "red"))
+    ascii_only = console.options.ascii_only
+    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+    strengths = result.top(top)
+    loudest = max(float(result.taggram[:, result.tags.column(strength.tag)].max()) for strength in strengths)
+    for strength in strengths:
+        timeline = result.taggram[:, result.tags.column(strength.tag)].tolist()
+        table.add_row(
+            Text("  " + strength.tag, style="bold" if strength.decided else "dim"),
+            Text(_bar(strength.probability, ascii_only), style="cyan" if strength.decided else "dim cyan"),
+            Text(f"{strength.probability:.2f}"),
+            Text(_timeline(timeline, loudest, ascii_only), style="magenta"),
+        )
+    head = Text.assemble((name, "bold"), (f"  {_clock(result.duration_seconds)}", "dim"))
+    note = [Text("  " + result.note, style="yellow")] if result.note else []
+    return Group(head, table, *note)
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _bar(share: float, ascii_only: bool) -> str:
+    full, empty = ("#", ".") if ascii_only else ("█", "░")
+    cells = round(share * _BAR_CELLS)
+    return full * cells + empty * (_BAR_CELLS - cells)
+
+
+def _timeline(values: list[float], loudest: float, ascii_only: bool) -> str:
+    """Draw the course of a tag, a mark for each stretch of the track; full height is the loudest tag of the table."""
+    marks = " .:-=+*#" if ascii_only else "▁▂▃▄▅▆▇█"
+    cells = min(len(values), _TIMELINE_CELLS)
+    drawn = []
+    for cell in range(cells):
+        stretch = values[cell * len(values) // cells : (cell + 1) * len(values) // cells]
+        height = sum(stretch) / len(stretch) / loudest if loudest > 0 else 0.0
+        drawn.append(marks[min(int(height * len(marks)), len(marks) - 1)])
+    return "".join(drawn)
+
+
+class _Progress:
+    """A line on stderr that says how far a run is, and makes way for results; none where stderr is no terminal."""
+
+    def __init__(self, total: int) -> None:
+        self._bars: Progress | None = None
+        if not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("tagging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bars.add_task("", total=total)
+
+    @contextmanager
+    def shown(self) -> Iterator[_Progress]:
+        """Show the line."""
+        with self._bars or nullcontext():
+            yield self
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the line away while something else is written to the same terminal."""
+        if self._bars is not None:
+            self._bars.stop()
+        yield
+        if self._bars is not None:
+            self._bars.start()
+
+    def advance(self) -> None:
+        """Count one file."""
+        if self._bars is not None:
+            self._bars.advance(self._task)

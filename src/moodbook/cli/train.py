@@ -1,0 +1,102 @@
+"""`moodbook train`: one step of an experiment alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moodbook.cli.errors import ends_with_exit_code
+from moodbook.cli.reproduce import Audio, Cache, Data, Resume, Run, Seed, Smoke, require_training
+
+if TYPE_CHECKING:
+    from moodbook.training.step import StepSummary
+
+train_app = typer.Typer(name="train", help="Train one step of an experiment alone.", no_args_is_help=True)
+
+RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe, or a TOML file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print how the step ended as JSON.")]
+
+
+@train_app.command("vqvae")
+@ends_with_exit_code
+def vqvae(
+    data: Data,
+    run: Run,
+    recipe: RecipeName = "run-1",
+    audio: Audio = None,
+    smoke: Smoke = False,
+    resume: Resume = False,
+    seed: Seed = None,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Step 1: train a VQ-VAE to reconstruct music, without labels."""
+    require_training()
+    from moodbook.datasets import open_dataset
+    from moodbook.training.progress import display_for
+    from moodbook.training.reproduce import train_vqvae
+    from moodbook.training.table_2 import prepared_recipe
+
+    summary = train_vqvae(
+        prepared_recipe(recipe, smoke, seed),
+        open_dataset(data, audio),
+        run,
+        resume=resume,
+        display=display_for(),
+        cache=cache,
+    )
+    _print(summary, run / "step-1", as_json)
+
+
+@train_app.command("tagger")
+@ends_with_exit_code
+def tagger(
+    data: Data,
+    run: Run,
+    recipe: RecipeName = "run-4",
+    vqvae: Annotated[
+        Path | None,
+        typer.Option("--vqvae", help="Folder of a finished step 1; a recipe with a VQ-VAE trains one without it."),
+    ] = None,
+    audio: Audio = None,
+    smoke: Smoke = False,
+    resume: Resume = False,
+    seed: Seed = None,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Step 2: train a classifier on tagged music. Nothing is tested; `moodbook reproduce` does."""
+    require_training()
+    from moodbook.datasets import open_dataset
+    from moodbook.training.progress import display_for
+    from moodbook.training.reproduce import train_tagger
+    from moodbook.training.table_2 import prepared_recipe
+
+    summary = train_tagger(
+        prepared_recipe(recipe, smoke, seed),
+        open_dataset(data, audio),
+        run,
+        vqvae=vqvae,
+        resume=resume,
+        display=display_for(),
+        cache=cache,
+    )
+    _print(summary, run / "step-2", as_json)
+
+
+def _print(summary: StepSummary, folder: Path, as_json: bool) -> None:
+    from moodbook.training.machine import Machine
+
+    if not Machine().is_main:
+        return
+    if as_json:
+        sys.stdout.write(json.dumps({**vars(summary), "folder": str(folder)}) + "\n")
+        return
+    sys.stdout.write(
+        f"Step {summary.step}: best epoch {summary.best_epoch} of {summary.epochs}, validation {summary.watched} "
+        f"{summary.best:.4f}. Weights: {folder / 'weights.safetensors'}\n"
+    )

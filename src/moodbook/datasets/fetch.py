@@ -1,0 +1,53 @@
+"""Fetch a data set by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from moodbook.datasets.fetch_immich import fetch_immich
+from moodbook.datasets.fetch_jamendo import fetch_jamendo
+from moodbook.datasets.fetch_magnatagatune import fetch_magnatagatune
+from moodbook.datasets.fetching import FetchOptions, FetchResult, Progress, Quiet
+from moodbook.datasets.jamendo import SUBSETS
+from moodbook.datasets.registry import SOURCES, find_source, folder_of
+from moodbook.errors import FetchError
+
+FETCHERS: Mapping[str, Callable[[str, Path, FetchOptions, Progress], FetchResult]] = {
+    "immich": fetch_immich,
+    **dict.fromkeys(SUBSETS, fetch_jamendo),
+    "magnatagatune": fetch_magnatagatune,
+}
+"""The data sets that can be fetched."""
+
+
+def fetch(
+    name: str,
+    folder: str | Path | None = None,
+    options: FetchOptions | None = None,
+    progress: Progress | None = None,
+) -> FetchResult:
+    """Fetch a data set, or what is still missing of it.
+
+    Args:
+        name: Its name.
+        folder: Where to put it; default: the place where `open_dataset` looks for it.
+        options: Mirror, quality and the like.
+        progress: Told of stages and bytes.
+
+    Raises:
+        FetchError: There is no such data set, it cannot be fetched by Moodbook, or fetching failed.
+    """
+    named = find_source(name)
+    if named is None:
+        raise FetchError(f"there is no data set {name!r}; those that can be fetched: {', '.join(FETCHERS)}")
+    source = named.source
+    place = folder_of(source, folder)
+    if source.name not in FETCHERS:
+        raise FetchError(f"data set '{name}': {source.remedy.format(name=source.name, folder=place)}")
+    return FETCHERS[source.name](source.name, place, options or FetchOptions(), progress or Quiet())
+
+
+def fetchable() -> tuple[str, ...]:
+    """Name the data sets that can be fetched, in the order of the registry."""
+    return tuple(name for name in SOURCES if name in FETCHERS)

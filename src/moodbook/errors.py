@@ -1,0 +1,85 @@
+"""Every error that Moodbook raises on purpose.
+
+    MoodbookError
+    ├── AudioError            a file that cannot give a waveform
+    │   ├── UnreadableAudioError   missing, not audio, truncated, corrupt
+    │   ├── EmptyAudioError        decodes to no sample at all
+    │   └── InvalidSamplesError    NaN or infinite samples
+    ├── DataError             an index, a data set, an array or a submission is not what it must be
+    │   └── FetchError             a download failed, or its bytes are not the pinned ones
+    ├── RecipeError           a recipe does not exist, or has an unknown or wrong key
+    ├── ModelError            a model bundle is missing, damaged or altered
+    ├── TrainingError         a training run cannot start, resume or go on
+    └── DependencyError       an optional package (an extra) is needed and absent
+
+A message says what, where and what to do about it. Programs catch `MoodbookError`; the command line prints its message
+and ends with exit code 2 (or 1 where single files failed).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class MoodbookError(Exception):
+    """Root of every deliberate error."""
+
+
+class AudioError(MoodbookError):
+    """A file cannot give a waveform.
+
+    Args:
+        path: The file, as the caller named it.
+        reason: What is wrong and what to do, without the path.
+    """
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        self.path = str(path)
+        self.reason = reason
+        super().__init__(f"cannot read {self.path!r}: {reason}")
+
+
+class UnreadableAudioError(AudioError):
+    """The file is missing, is no audio, is truncated or corrupt."""
+
+
+class EmptyAudioError(AudioError):
+    """The file holds no audio sample."""
+
+
+class InvalidSamplesError(AudioError):
+    """The file decodes to NaN or infinite samples."""
+
+
+class DataError(MoodbookError):
+    """An index, a data set, an array or a submission is not what it must be."""
+
+
+class FetchError(DataError):
+    """A download failed, or what arrived is not what was pinned."""
+
+
+class RecipeError(MoodbookError):
+    """A recipe does not exist, or has an unknown or wrong key."""
+
+
+class ModelError(MoodbookError):
+    """A model bundle is missing, damaged or altered."""
+
+
+class TrainingError(MoodbookError):
+    """A training run cannot start, resume or go on."""
+
+
+class DependencyError(MoodbookError):
+    """An optional package is needed for this and is not installed.
+
+    Args:
+        package: What could not be imported.
+        extra: The Moodbook extra that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(f"this needs {package!r}, which is not installed. Run: pip install 'moodbook[{extra}]'")

@@ -1,0 +1,156 @@
+"""A verdict as tables for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from moodbook.evaluation.findings import Finding
+from moodbook.evaluation.intervals import Interval
+from moodbook.evaluation.verdict import JudgedSystem, Verdict
+
+SCORES = ("ROC-AUC", "PR-AUC", "precision", "recall", "F-score")
+AVERAGES = ("macro", "micro")
+COLUMN_TITLES = {"official": "official (oracle)", "submitted": "as submitted", "honest": "honest"}
+LEVEL_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def verdict_tables(verdict: Verdict) -> RenderableType:
+    """Lay the verdict out: for each system its scores, the readings of F and the audit; then the comparisons."""
+    return Group(*_parts(verdict))
+
+
+def describe(verdict: Verdict) -> str:
+    """Say in one line what was judged."""
+    parts = [
+        f"protocol {verdict.protocol}",
+        f"{verdict.tracks:,} tracks",
+        f"{len(verdict.tags)} tags",
+    ]
+    if verdict.artists is not None:
+        parts.append(f"{verdict.artists:,} artists")
+    if verdict.duplicates_left_out:
+        parts.append(f"{verdict.duplicates_left_out} duplicates left out")
+    if verdict.resamples:
+        units = "tracks" if verdict.artists is None else "tracks, and of artists"
+        parts.append(f"95 % intervals from {verdict.resamples:,} resamples of {units} (seed {verdict.seed})")
+    return ", ".join(parts)
+
+
+def figure(value: float) -> str:
+    """Write a score with four digits, an undefined one as a dash."""
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def ends(interval: Interval, signed: bool = False) -> str:
+    """Write an interval; three digits, for its own ends are no surer."""
+    if math.isnan(interval.low):
+        return "-"
+    return f"[{interval.low:+.3f}, {interval.high:+.3f}]" if signed else f"[{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _parts(verdict: Verdict) -> Iterator[RenderableType]:
+    yield Text(describe(verdict))
+    for system in verdict.systems:
+        yield Text()
+        yield Text(system.name, style="bold")
+        yield _scores(system)
+        yield Text(f"  precision, recall and F: {system.decided_by}", style="dim")
+        yield Text()
+        yield _f_columns(system)
+        for column in system.columns:
+            yield Text(f"  {COLUMN_TITLES[column.name]}: {column.meaning}", style="dim")
+        for warning in system.scores.warnings:
+            yield Text(f"  {warning}", style="dim")
+        yield _audit(system)
+    if verdict.differences:
+        yield Text()
+        yield _differences(verdict)
+
+
+def _scores(system: JudgedSystem) -> Table:
+    """One line a score: with two averages side by side the table would not fit 80 columns."""
+    table = Table(box=None, pad_edge=False, header_style="dim", collapse_padding=True)
+    table.add_column("  score")
+    table.add_column("", justify="right")
+    for unit in system.intervals:
+        table.add_column(f"over {unit}")
+    official = system.scores.official()
+    for average in AVERAGES:
+        for score in SCORES:
+            name = f"{score}-{average}"
+            shown = [_interval_of(named, name) for named in system.intervals.values()]
+            table.add_row(f"  {score} {average}", figure(official[name]), *shown)
+    return table
+
+
+def _f_columns(system: JudgedSystem) -> Table:
+    """The readings of F side by side."""
+    table = Table(box=None, pad_edge=False, header_style="dim", collapse_padding=True)
+    table.add_column("  F")
+    for column in system.columns:
+        table.add_column(COLUMN_TITLES[column.name])
+    for average in AVERAGES:
+        name = f"F-score-{average}"
+        table.add_row(f"  {average}", *(figure(column.scores[name]) for column in system.columns))
+        for unit in system.columns[0].intervals:
+            shown = [_interval_of(column.intervals[unit], name) for column in system.columns]
+            table.add_row(f"    over {unit}", *shown)
+    return table
+
+
+def _interval_of(named: Mapping[str, Interval], name: str) -> str:
+    return escape(ends(named[name])) if name in named else ""
+
+
+def _audit(system: JudgedSystem) -> RenderableType:
+    if not system.findings:
+        return Text("  audit: nothing found")
+    lines: list[RenderableType] = [Text()]
+    for finding in system.findings:
+        line = Text()
+        line.append(f"{finding.level} ", style=LEVEL_STYLES[finding.level])
+        line.append(f"{finding.kind}: ", style="bold")
+        line.append(finding.message)
+        if finding.would_be:
+            line.append(f". It would be: {would_be(finding)}")
+        lines.append(Padding(line, (0, 0, 0, 2)))
+    return Group(*lines)
+
+
+def would_be(finding: Finding) -> str:
+    """Write what the scores would be without the fault."""
+    return ", ".join(f"{name} {figure(value)}" for name, value in finding.would_be.items())
+
+
+def _differences(verdict: Verdict) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", collapse_padding=True)
+    table.add_column("  difference")
+    table.add_column("score")
+    table.add_column("", justify="right")
+    units = list(verdict.differences[0].intervals)
+    for unit in units:
+        table.add_column(f"over {unit}")
+    if units:
+        table.add_column("")
+    pair = ("", "")
+    for difference in verdict.differences:
+        named = (difference.first, difference.second)
+        title = "" if named == pair else escape(f"  {difference.first} - {difference.second}")
+        pair = named
+        cells = [escape(ends(difference.intervals[unit], signed=True)) for unit in units]
+        if units:
+            cells.append("clear" if difference.clear else "not clear")
+        table.add_row(
+            title,
+            difference.score,
+            f"{difference.difference:+.4f}",
+            *cells,
+        )
+    return table

@@ -1,0 +1,1 @@
+"""A trained tagger: the bundle on disk, the engine that runs it, and `Tagger`."""

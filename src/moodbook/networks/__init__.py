@@ -1,0 +1,1 @@
+"""The networks of the paper; every module but `config` and `cost` needs torch (extra `train`)."""

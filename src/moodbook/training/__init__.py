@@ -1,0 +1,1 @@
+"""The two training steps of the paper and the command that runs a whole experiment."""

@@ -1,0 +1,111 @@
+"""What a network learns from: rows of a cache, and the track each of them belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int, Int64, Shaped
+from torch import Tensor
+
+from moodbook.errors import TrainingError
+
+SHORT_SEGMENT = 0.5
+"""A segment with a smaller share of music is not trained on, unless its track has no other. It still counts, with its
+small weight, when the track is scored."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples on the device.
+
+    Args:
+        inputs: Log-mel "batch 128 1024" float32, or codes "batch bands 512" int64.
+        targets: 1 where the example's track has the tag; None in step 1.
+    """
+
+    inputs: Shaped[Tensor, "batch height width"]
+    targets: Float32[Tensor, "batch tags"] | None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Segments of some tracks.
+
+    Args:
+        inputs: Every row of the cache, mapped from the disk: log-mel float16, or codes int16.
+        rows: The rows that belong to these tracks, in the order of the cache.
+        tracks: Which track each of `rows` belongs to, counted from 0.
+        filled: Share of music in each of `rows`: its weight in the track.
+        ground_truth: Tags by track; None where the music is used without labels.
+    """
+
+    inputs: Shaped[np.ndarray, "cached height width"]
+    rows: Int[np.ndarray, " examples"]
+    tracks: Int[np.ndarray, " examples"]
+    filled: Float[np.ndarray, " examples"]
+    ground_truth: Float32[np.ndarray, "tracks tags"] | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, positions: Int[np.ndarray, " batch"], device: torch.device) -> Batch:
+        """Read some examples, named by their positions in `rows`."""
+        rows = np.asarray(self.inputs[self.rows[positions]])
+        wide = np.float32 if rows.dtype.kind == "f" else np.int64
+        targets = None
+        if self.ground_truth is not None:
+            targets = torch.from_numpy(self.ground_truth[self.tracks[positions]]).to(device)
+        return Batch(torch.from_numpy(rows.astype(wide)).to(device), targets)
+
+    def to_learn_from(self) -> Examples:
+        """Leave out the segments that hold little music (`SHORT_SEGMENT`), but no track's fullest one."""
+        fullest = np.zeros(int(self.tracks.max(initial=-1)) + 1, dtype=self.filled.dtype)
+        np.maximum.at(fullest, self.tracks, self.filled)
+        kept = (self.filled >= SHORT_SEGMENT) | (self.filled == fullest[self.tracks])
+        return Examples(self.inputs, self.rows[kept], self.tracks[kept], self.filled[kept], self.ground_truth)
+
+    def with_inputs(self, inputs: Shaped[np.ndarray, "cached height width"]) -> Examples:
+        """Give the same examples with other inputs, row for row: codes for log-mel.
+
+        Raises:
+            TrainingError: There are not as many rows.
+        """
+        if len(inputs) != len(self.inputs):
+            raise TrainingError(
+                f"expected {len(self.inputs)} rows of codes, one for each segment, got {len(inputs)}; "
+                "delete the code cache and run again"
+            )
+        return Examples(inputs, self.rows, self.tracks, self.filled, self.ground_truth)
+
+    def pool(self, segments: Float[np.ndarray, "examples tags"], tracks: int) -> Float32[np.ndarray, "tracks tags"]:
+        """Average scores of segments over each track, weighted by `filled`.
+
+        Every one of the `tracks` has at least one segment.
+        """
+        weights = self.filled.astype(np.float64)
+        total = np.zeros((tracks, segments.shape[1]))
+        np.add.at(total, self.tracks, segments * weights[:, None])
+        weight = np.bincount(self.tracks, weights=weights, minlength=tracks)
+        return (total / weight[:, None]).astype(np.float32)
+
+
+def positions_in_turn(examples: int, batch_size: int, processes: int, process: int) -> list[Int64[np.ndarray, " some"]]:
+    """Give one process its share of examples to score, in batches.
+
+    Every process gets the same number, so that results can be gathered: the last ones repeat the first examples.
+    Gathered results stand process by process; `in_order` puts them back.
+    """
+    each = -(-examples // processes)
+    mine = (np.arange(each, dtype=np.int64) * processes + process) % examples
+    return [mine[start : start + batch_size] for start in range(0, each, batch_size)]
+
+
+def in_order(
+    gathered: Shaped[np.ndarray, rows * shape], examples: int, processes: int
+) -> Shaped[np.ndarray, examples * shape]:
+    """Put rows gathered process by process back into the order of the examples, without the repeats."""
+    each = len(gathered) // processes
+    by_turn = gathered.reshape(processes, each, *gathered.shape[1:]).swapaxes(0, 1)
+    return by_turn.reshape(processes * each, *gathered.shape[1:])[:examples]

@@ -1,0 +1,315 @@
+"""The stages of a run, each a call that takes what the one before it gave."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from moodbook.datasets.cache import CodeCache, FeatureCache, SkippedTrack
+from moodbook.datasets.dataset import Dataset, Split, Track
+from moodbook.datasets.segmenting import TOO_SHORT
+from moodbook.errors import TrainingError
+from moodbook.networks.config import PopularityConfig
+from moodbook.networks.tagger import TaggingNetwork
+from moodbook.networks.vqvae import VQVAE
+from moodbook.training.checkpoint import weights_sha256
+from moodbook.training.examples import Examples
+from moodbook.training.given import LearnedVQVAE, open_vqvae
+from moodbook.training.loop import train_step
+from moodbook.training.machine import Machine, resolve_precision
+from moodbook.training.progress import Display
+from moodbook.training.recipe import Recipe, StepConfig
+from moodbook.training.run_folder import CACHE, METRICS, STEP_1, STEP_2, MetricsLog, open_run
+from moodbook.training.step import Plan, StepSummary, read_weights
+from moodbook.training.tagger import Step2, encode_codes, load_vqvae, predict, require_measurable
+from moodbook.training.vqvae import Step1
+
+LEARNED_FROM: tuple[Split, ...] = ("train", "validation")
+"""The splits that a training step may see."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The features of a data set.
+
+    Args:
+        features: The segments of every track.
+        tracks: The tracks of each split that have a segment.
+        dropped: Tracks left out because the recipe drops short ones.
+        unreadable: Tracks whose audio cannot be read.
+    """
+
+    features: FeatureCache
+    tracks: dict[Split, tuple[Track, ...]]
+    dropped: tuple[SkippedTrack, ...]
+    unreadable: tuple[SkippedTrack, ...]
+
+
+@dataclass(frozen=True)
+class LearnedTagger:
+    """What step 2 learned.
+
+    Args:
+        network: The network with the weights of the best epoch.
+        summary: How the step ended.
+        codes: The cached codes of every segment; None unless the VQ-VAE is fixed.
+    """
+
+    network: TaggingNetwork
+    summary: StepSummary
+    codes: CodeCache | None
+
+
+class Experiment:
+    """One run in one folder.
+
+    Args:
+        recipe: What to do.
+        dataset: On what; every track has a split.
+        folder: The folder of the run.
+        machine: The processes and the device.
+        display: Shows the progress.
+        resume: Go on with the run that is in the folder.
+        cache: Where features and codes are kept; default: in the folder of the run.
+        vqvae: A finished step 1 to use instead of training one: its folder, or the folder of its run.
+        checkpoint_seconds: Longest time between two checkpoints.
+
+    Raises:
+        TrainingError: The folder is taken or holds another run, or `vqvae` is not a finished step 1 of this VQ-VAE.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        folder: Path,
+        machine: Machine,
+        display: Display,
+        *,
+        resume: bool,
+        cache: Path | None,
+        vqvae: Path | None,
+        checkpoint_seconds: float,
+    ) -> None:
+        dataset = dataset.with_min_tracks(recipe.data.min_tracks)
+        self.recipe, self.dataset, self.folder, self.machine, self.display = recipe, dataset, folder, machine, display
+        self._resume, self._checkpoint_seconds = resume, checkpoint_seconds
+        self._cache = folder / CACHE if cache is None else cache
+        self._metrics = MetricsLog(folder / METRICS)
+        self._given = None if vqvae is None else open_vqvae(recipe, vqvae)
+        self.identity = self._identity()
+        if machine.is_main:
+            about = {
+                "data": {
+                    "name": dataset.name,
+                    "licence": dataset.licence,
+                    "citation": dataset.citation,
+                    "tags": list(dataset.tags),
+                    "dropped_tags": list(dataset.dropped_tags),
+                    "dropped_tracks": list(dataset.dropped_tracks),
+                }
+            }
+            open_run(folder, recipe, self.identity, about, resume)
+        machine.wait()
+
+    def prepare(self, splits: Sequence[Split], *, labelled: bool) -> Prepared:
+        """Compute the features of some splits, once; a track that cannot be read is noted and left out.
+
+        What would stop a later stage is found here, before hours are spent.
+
+        Args:
+            splits: The splits that the run needs.
+            labelled: Whether it needs their tags.
+
+        Raises:
+            DataError: Two tracks share an id, a tag is unknown, or the disk has no room.
+            TrainingError: A split has no track that can be used, or validation cannot be measured.
+        """
+        by_split = {split: self.dataset.split(split) for split in splits}
+        if labelled:
+            self.dataset.ground_truth(self.dataset.tracks)
+        tracks = [track for split in splits for track in by_split[split]]
+        self.display.begin(f"features of {len(tracks)} tracks", total=len(tracks))
+        features = FeatureCache.build(
+            tracks,
+            self._cache,
+            self.recipe.features,
+            segments=self.recipe.data.segments,
+            short_tracks=self.recipe.data.short_tracks,
+            progress=lambda done, _: self.display.advance(done),
+        )
+        self.display.end()
+        dropped = tuple(skipped for skipped in features.skipped if skipped.reason.startswith(TOO_SHORT))
+        unreadable = tuple(skipped for skipped in features.skipped if skipped not in dropped)
+        for skipped in unreadable:
+            self.display.note(f"left out, cannot be read: {skipped.track_id}: {skipped.reason}")
+        present = set(features.track_ids)
+        usable = {
+            split: tuple(track for track in of_split if track.track_id in present)
+            for split, of_split in by_split.items()
+        }
+        for split, kept in usable.items():
+            if not kept:
+                raise TrainingError(
+                    f"data set '{self.dataset.name}': none of the {len(by_split[split])} {split} tracks can be used; "
+                    "see what `moodbook data check` says"
+                )
+        if labelled and not isinstance(self.recipe.classifier, PopularityConfig):
+            require_measurable(self.dataset.ground_truth(usable["validation"]))
+        return Prepared(features, usable, dropped, unreadable)
+
+    def examples(self, prepared: Prepared, split: Split, *, labelled: bool) -> Examples:
+        """Give the segments of a split, with the tags of their tracks or without."""
+        tracks = prepared.tracks[split]
+        number = {track.track_id: index for index, track in enumerate(tracks)}
+        rows = np.array(
+            [row for row, track_id in enumerate(prepared.features.track_ids) if track_id in number], dtype=np.int64
+        )
+        return Examples(
+            inputs=prepared.features.log_mel,
+            rows=rows,
+            tracks=np.array([number[prepared.features.track_ids[row]] for row in rows], dtype=np.int64),
+            filled=prepared.features.filled[rows],
+            ground_truth=self.dataset.ground_truth(tracks).astype(np.float32) if labelled else None,
+        )
+
+    def ground_truth(self, prepared: Prepared, split: Split) -> Bool[np.ndarray, "tracks tags"]:
+        """Give the tags of the tracks of a split."""
+        return self.dataset.ground_truth(prepared.tracks[split])
+
+    def step_1(self, prepared: Prepared) -> LearnedVQVAE:
+        """Train the VQ-VAE, or take the one that was given.
+
+        Raises:
+            TrainingError: The recipe has no VQ-VAE, or training cannot start, resume or go on.
+        """
+        if self._given is not None:
+            self.display.note("step 1: the VQ-VAE is given")
+            return self._given
+        if self.recipe.vqvae is None or self.recipe.step_1 is None:
+            raise TrainingError(f"recipe '{self.recipe.name}' has no VQ-VAE, so it has no step 1")
+        step = Step1(
+            self.recipe.vqvae,
+            self.recipe.seed,
+            self.examples(prepared, "train", labelled=False),
+            self.examples(prepared, "validation", labelled=False),
+            self.recipe.step_1.batch_size,
+            self.recipe.step_1.restart_dead_codes,
+        )
+        plan = self._plan(self.recipe.step_1, STEP_1, prepared)
+        summary = train_step(step, plan, self.machine, self._metrics, self.display)
+        return LearnedVQVAE(read_weights(self.folder / STEP_1).tensors, summary)
+
+    def step_2(self, prepared: Prepared, learned: LearnedVQVAE | None) -> LearnedTagger:
+        """Train the classifier; a fixed VQ-VAE encodes each segment once and never again.
+
+        Raises:
+            TrainingError: Training cannot start, resume or go on.
+        """
+        recipe = self.recipe
+        fixed = learned is not None and not recipe.step_2.update_vqvae
+        codes = self._codes(prepared, learned) if learned is not None and fixed else None
+        step = Step2(
+            recipe.network,
+            len(self.dataset.tags),
+            recipe.seed,
+            self._inputs(prepared, "train", codes),
+            self._inputs(prepared, "validation", codes),
+            recipe.step_2.batch_size,
+            None if learned is None else learned.weights,
+            recipe.step_2.update_vqvae,
+        )
+        summary = train_step(
+            step, self._plan(recipe.step_2, STEP_2, prepared), self.machine, self._metrics, self.display
+        )
+        step.network.to(self.machine.device)
+        return LearnedTagger(step.network, summary, codes)
+
+    def probabilities(
+        self, prepared: Prepared, tagger: LearnedTagger | None, split: Split
+    ) -> Float32[np.ndarray, "tracks tags"]:
+        """Score the tracks of a split; without a tagger by popularity."""
+        tracks = prepared.tracks[split]
+        if tagger is None:
+            return np.tile(self.popularity(prepared), (len(tracks), 1))
+        examples = self._inputs(prepared, split, tagger.codes)
+        self.display.begin(f"scoring {len(tracks)} {split} tracks", total=len(examples))
+        batch_size = self.recipe.step_2.batch_size
+        scores = predict(tagger.network, examples, len(tracks), self.machine, batch_size, self.display.advance)
+        self.display.end()
+        return scores
+
+    def popularity(self, prepared: Prepared) -> Float32[np.ndarray, " tags"]:
+        """Give 1 to the tag with most training tracks (the first of equals) and 0 to the others.
+
+        Source:
+            The popularity baseline of MediaEval 2019.
+        """
+        counts = self.ground_truth(prepared, "train").sum(axis=0)
+        scores = np.zeros(len(counts), dtype=np.float32)
+        scores[int(np.argmax(counts))] = 1.0
+        return scores
+
+    def _codes(self, prepared: Prepared, learned: LearnedVQVAE) -> CodeCache:
+        if self.recipe.vqvae is None:
+            raise TrainingError(f"recipe '{self.recipe.name}' has no VQ-VAE, so it has no codes")
+        vqvae = VQVAE(self.recipe.vqvae)
+        load_vqvae(vqvae, learned.weights)
+        vqvae.fix()
+        vqvae.to(self.machine.device)
+        # The decoder has no part in the codes.
+        encoding = {name: value for name, value in learned.weights.items() if not name.startswith("decoder.")}
+        self.display.begin(f"codes of {len(prepared.features)} segments", total=len(prepared.features))
+        cache = CodeCache.build(
+            prepared.features,
+            self._cache,
+            lambda log_mel: encode_codes(vqvae, log_mel, self.machine.device),
+            weights_sha256=weights_sha256(encoding),
+            bands=self.recipe.vqvae.bands,
+            batch_size=self.recipe.step_2.batch_size,
+            progress=lambda done, _: self.display.advance(done),
+        )
+        self.display.end()
+        return cache
+
+    def _inputs(self, prepared: Prepared, split: Split, codes: CodeCache | None) -> Examples:
+        examples = self.examples(prepared, split, labelled=True)
+        return examples if codes is None else examples.with_inputs(codes.codes)
+
+    def _plan(self, config: StepConfig, folder: str, prepared: Prepared) -> Plan:
+        # What a step learned from belongs to what it is: an audio file that was missing or broken may be whole by now.
+        learned_from = {split: [track.track_id for track in prepared.tracks[split]] for split in LEARNED_FROM}
+        usable = {f"usable_{split}": len(tracks) for split, tracks in learned_from.items()}
+        content = json.dumps(learned_from).encode()
+        return Plan(
+            config=config,
+            precision=resolve_precision(config.precision, self.machine.device),
+            seed=self.recipe.seed,
+            folder=self.folder / folder,
+            identity=self.identity | usable | {"usable_sha256": hashlib.sha256(content).hexdigest()},
+            resume=self._resume,
+            checkpoint_seconds=self._checkpoint_seconds,
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        steps = {"step_1": self.recipe.step_1, "step_2": self.recipe.step_2}
+        if isinstance(self.recipe.classifier, PopularityConfig):
+            steps = {}
+        return {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "data_sha256": self.dataset.sha256,
+            "vqvae_sha256": None if self._given is None else self._given.summary.weights_sha256,
+            "precision": {
+                name: resolve_precision(step.precision, self.machine.device)
+                for name, step in steps.items()
+                if step is not None
+            },
+            "processes": self.machine.processes,
+        }

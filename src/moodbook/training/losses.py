@@ -1,0 +1,128 @@
+"""The losses of both steps, each a module that turns a batch into one number to lower and the parts it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Int, Int64, Shaped
+from torch import Tensor, nn
+from torch.nn import functional
+
+from moodbook.errors import TrainingError
+from moodbook.networks.tagger import TaggingNetwork
+from moodbook.networks.vqvae import VQVAE
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses of one batch, means over it.
+
+    Args:
+        total: What is lowered.
+        parts: What it is the sum of, unweighted, by name.
+        codes: The codes of the batch; None without a VQ-VAE.
+    """
+
+    total: Float[Tensor, ""]
+    parts: Mapping[str, Float[Tensor, ""]]
+    codes: Int[Tensor, "batch bands steps"] | None
+
+
+class StepLoss(nn.Module):
+    """What turns a batch into its losses.
+
+    Attributes:
+        network: What learns.
+        part_names: The names of the losses' parts, in order.
+    """
+
+    network: nn.Module
+    part_names: tuple[str, ...]
+
+
+class ReconstructionLoss(StepLoss):
+    """Step 1: ``MSE(x', x) + MSE(z_q, sg z_e) + commitment_weight * MSE(z_e, sg z_q)``.
+
+    Args:
+        vqvae: The VQ-VAE that learns.
+
+    Source:
+        The paper, section on the VQ-VAE; van den Oord et al. 2017, equation 3.
+    """
+
+    network: VQVAE
+    part_names = ("reconstruction", "codebook", "commitment")
+
+    def __init__(self, vqvae: VQVAE) -> None:
+        super().__init__()
+        self.network = vqvae
+
+    def forward(self, log_mel: Float32[Tensor, "batch n_mels frames"], targets: None = None) -> Losses:
+        """Measure the losses of a batch of segments; there are no targets."""
+        output = self.network(log_mel)
+        # MSE(x', x)
+        reconstruction = functional.mse_loss(output.reconstruction, log_mel)
+        total = reconstruction + output.codebook_loss + self.network.config.commitment_weight * output.commitment_loss
+        parts = {
+            "reconstruction": reconstruction,
+            "codebook": output.codebook_loss,
+            "commitment": output.commitment_loss,
+        }
+        return Losses(total, parts, output.codes)
+
+
+class TaggingLoss(StepLoss):
+    """Step 2: binary cross-entropy with logits; where the VQ-VAE learns on, plus its codebook and commitment losses.
+
+    There is no reconstruction loss in step 2, so the decoder does not learn. A fixed VQ-VAE is not run at all: the
+    inputs are its codes.
+
+    Args:
+        network: The network that learns; its VQ-VAE may be fixed.
+
+    Source:
+        The paper, section on the training of the classifiers.
+    """
+
+    network: TaggingNetwork
+
+    def __init__(self, network: TaggingNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self._commitment_weight = 0.0 if network.vqvae is None else network.vqvae.config.commitment_weight
+        learns_codes = network.vqvae is not None and not network.vqvae.fixed
+        self.part_names = ("cross_entropy", "codebook", "commitment") if learns_codes else ("cross_entropy",)
+
+    def forward(
+        self, inputs: Shaped[Tensor, "batch height width"], targets: Float32[Tensor, "batch tags"] | None
+    ) -> Losses:
+        """Measure the losses of a batch of log-mel segments, or of codes where the VQ-VAE is fixed.
+
+        Raises:
+            TrainingError: There are no targets.
+        """
+        if targets is None:
+            raise TrainingError("step 2 learns from labels and got none; give tracks with tags")
+        if self.network.vqvae is not None and self.network.vqvae.fixed:
+            logits = self.network.logits_from_codes(inputs)
+            cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets)
+            return Losses(cross_entropy, {"cross_entropy": cross_entropy}, inputs)
+        output = self.network(inputs)
+        cross_entropy = functional.binary_cross_entropy_with_logits(output.logits, targets)
+        if output.vq is None:
+            return Losses(cross_entropy, {"cross_entropy": cross_entropy}, None)
+        vq = output.vq
+        total = cross_entropy + vq.codebook_loss + self._commitment_weight * vq.commitment_loss
+        parts = {"cross_entropy": cross_entropy, "codebook": vq.codebook_loss, "commitment": vq.commitment_loss}
+        return Losses(total, parts, vq.codes)
+
+
+def perplexity(counts: Int64[np.ndarray, " codebook"]) -> float:
+    """Compute the perplexity of the codes' use, ``exp(-sum p ln p)``: K where all are used alike, 1 where one is."""
+    total = counts.sum()
+    if not total:
+        return 0.0
+    share = counts[counts > 0] / total
+    return float(np.exp(-(share * np.log(share)).sum()))

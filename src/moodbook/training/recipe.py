@@ -1,0 +1,194 @@
+"""Recipes: one TOML file fixes a whole experiment.
+
+A recipe names the network, the features, the data rules and both training steps; everything it leaves out has the
+paper's value. Unknown keys and wrong values are errors that name the key and the values allowed.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from moodbook.errors import RecipeError
+from moodbook.features import FeatureConfig
+from moodbook.networks.config import (
+    ClassifierConfig,
+    CNNConfig,
+    Config,
+    GRUConfig,
+    NetworkConfig,
+    VGGishConfig,
+    VQVAEConfig,
+)
+
+
+class DataRules(Config):
+    """Which parts of a track are used."""
+
+    segments: Literal["first", "all"] = "first"
+    """first: the paper's 1,024 frames. all: every segment of the track is a training example of its own."""
+    short_tracks: Literal["pad", "drop"] = "pad"
+    """What happens to a track shorter than one segment: padded with silence, or left out as the authors did."""
+    min_tracks: int = Field(0, ge=0)
+    """Tags with fewer tracks in the whole data set are left out, and the tracks that have no other tag."""
+
+
+class StepConfig(Config):
+    """The optimisation of one training step: Adam, early stopping on validation."""
+
+    batch_size: int = Field(12, ge=1)
+    learning_rate: float = Field(2e-4, gt=0)
+    max_epochs: int = Field(100, ge=1)
+    patience: int = Field(10, ge=1)
+    """Epochs without a better validation figure before the step stops and the best epoch is restored."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 where the processor multiplies it natively, float32 elsewhere."""
+
+
+class Step1Config(StepConfig):
+    """Step 1: the VQ-VAE learns to reconstruct, without labels; watched figure: reconstruction on validation."""
+
+    restart_dead_codes: bool = False
+    """True: before the first epoch and after each one, codes that a sample of training music does not use start again
+    on its latents. False, as the authors: the codebook starts at U(-1/K, 1/K) and a code that nobody uses stays where
+    it is; a short training then ends with few codes in use."""
+
+
+class Step2Config(StepConfig):
+    """Step 2: the classifier learns the tags; watched figure: validation macro ROC-AUC."""
+
+    update_vqvae: bool = False
+    """True: the VQ-VAE learns on (Runs 1, 3, 5). False: it is fixed, its batch norm included (Runs 2, 4)."""
+
+
+class Recipe(Config):
+    """A whole experiment."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")
+    """Safe as the name of a folder and of a model: letters, digits and ``._+-``."""
+    source: str = ""
+    """What the recipe follows: the row and sentence of the paper, or why it is ours."""
+    seed: int = Field(0, ge=0)
+    features: FeatureConfig = FeatureConfig()
+    data: DataRules = DataRules()
+    vqvae: VQVAEConfig | None = None
+    classifier: ClassifierConfig
+    step_1: Step1Config | None = None
+    step_2: Step2Config = Step2Config()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Recipe:
+        if self.network.needs_vqvae:
+            if self.vqvae is None or self.step_1 is None:
+                raise ValueError(f"classifier {self.classifier.kind!r} reads latents: give [vqvae] and [step_1]")
+        elif self.vqvae is not None or self.step_1 is not None or self.step_2.update_vqvae:
+            raise ValueError(
+                f"classifier {self.classifier.kind!r} reads no latents: drop [vqvae], [step_1] and step_2.update_vqvae"
+            )
+        return self
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The network that this recipe trains."""
+        return NetworkConfig(vqvae=self.vqvae, classifier=self.classifier)
+
+    def smoke(self) -> Recipe:
+        """Give the same experiment with a narrow network and at most two epochs a step.
+
+        It proves that every stage works; its scores mean nothing.
+        """
+        classifier = self.classifier
+        if isinstance(classifier, GRUConfig):
+            sizes: dict[str, Any] = {
+                "hidden": min(24, classifier.hidden),
+                "dense": tuple(min(24, size) for size in classifier.dense),
+            }
+            classifier = classifier.model_copy(update=sizes)
+        elif isinstance(classifier, CNNConfig):
+            narrow = {"channels": 2, "hidden": 24, "dense": 24}
+            sizes = {name: min(size, getattr(classifier, name)) for name, size in narrow.items()}
+            classifier = classifier.model_copy(update=sizes)
+        elif isinstance(classifier, VGGishConfig):
+            classifier = classifier.model_copy(update={"maps": tuple(min(8, maps) for maps in classifier.maps)})
+        update: dict[str, Any] = {
+            "name": f"{self.name}-smoke",
+            "classifier": classifier,
+            "step_2": self.step_2.model_copy(update={"max_epochs": min(2, self.step_2.max_epochs)}),
+        }
+        if self.vqvae is not None and self.step_1 is not None:
+            update["vqvae"] = self.vqvae.model_copy(
+                update={"width": min(16, self.vqvae.width), "codebook_size": min(64, self.vqvae.codebook_size)}
+            )
+            update["step_1"] = self.step_1.model_copy(update={"max_epochs": min(2, self.step_1.max_epochs)})
+        return self.model_copy(update=update)
+
+
+def recipes_folder() -> Path:
+    """Give the folder of the recipes that come with Moodbook: in the package, or at the root of a checkout."""
+    package = Path(__file__).parents[1] / "recipes"
+    return package if package.is_dir() else Path(__file__).parents[3] / "recipes"
+
+
+def list_recipes() -> list[str]:
+    """Name the recipes that come with Moodbook."""
+    return sorted(path.stem for path in recipes_folder().glob("*.toml"))
+
+
+def read_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe by the name of one that comes with Moodbook, or from a TOML file.
+
+    Raises:
+        RecipeError: There is no such recipe, it is not TOML, or a key is unknown or has a wrong value.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml" and not path.is_file():
+        path = recipes_folder() / f"{name_or_path}.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(
+            f"there is no recipe '{name_or_path}'; name one of {', '.join(list_recipes())}, or give a TOML file"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"cannot read the recipe '{path}': {error}") from error
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"recipe '{path}': {_explain(error)}") from error
+
+
+def recipe_toml(recipe: Recipe) -> str:
+    """Write a recipe, complete with every default, as TOML that `read_recipe` reads."""
+    content = recipe.model_dump(mode="json", exclude_none=True)
+    tables = {key: value for key, value in content.items() if isinstance(value, dict)}
+    lines = [f"{key} = {_toml(value)}" for key, value in content.items() if key not in tables]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    # JSON's strings, numbers, booleans and lists are TOML too, but for the one character that TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown key '{where}' (remove it, or check its spelling)")
+        else:
+            # A whole table as the wrong value says nothing; pydantic announces our own messages as "Value error".
+            got = "" if isinstance(item.get("input"), dict) else f", got {_short(item.get('input'))}"
+            lines.append(f"{where + ': ' if where else ''}{item['msg'].removeprefix('Value error, ')}{got}")
+    return "; ".join(lines)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,299 @@
+"""One command, one experiment: index, check, features, step 1, step 2, thresholds, test, bundle, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from moodbook.datasets.check import check
+from moodbook.datasets.dataset import SPLITS, Dataset
+from moodbook.errors import TrainingError
+from moodbook.evaluation.metrics import evaluate
+from moodbook.evaluation.thresholds import clear_of_scores, decide, fit_thresholds
+from moodbook.model.bundle import popularity_weights, write_bundle
+from moodbook.model.card import Card, Provenance
+from moodbook.networks.config import PopularityConfig
+from moodbook.training.checkpoint import write_json, write_text
+from moodbook.training.experiment import Experiment, LearnedTagger, Prepared
+from moodbook.training.given import LearnedVQVAE
+from moodbook.training.machine import Machine, flushed_denormals
+from moodbook.training.progress import Display
+from moodbook.training.recipe import Recipe
+from moodbook.training.report import Report, score_intervals
+from moodbook.training.run_folder import (
+    BUNDLE,
+    REPORT,
+    THRESHOLDS,
+    versions,
+    write_probabilities,
+)
+from moodbook.training.step import CHECKPOINT_SECONDS, StepSummary
+
+POPULARITY_THRESHOLD = 0.5
+"""The popularity baseline says 1 or 0: it decides the tag it says 1 to, as its published decisions do."""
+
+
+def reproduce(
+    recipe: Recipe,
+    dataset: Dataset,
+    run_folder: str | Path,
+    *,
+    resume: bool = False,
+    display: Display | None = None,
+    cache: str | Path | None = None,
+    vqvae: str | Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Report:
+    """Run a whole experiment.
+
+    Nothing is chosen on the test split: epochs and thresholds come from validation, and test is scored once, last. A
+    track that cannot be read is left out and named in the report. Under ``accelerate launch`` or ``torchrun`` the
+    processes share each batch; the first one writes.
+
+    Args:
+        recipe: What to do.
+        dataset: On what; every track has a split.
+        run_folder: Where everything is written (`moodbook.training.run_folder` lists it).
+        resume: Go on with the run that is in the folder, or begin one.
+        display: Shows the progress; default: nothing.
+        cache: Where features and codes are kept; default: in the run folder. Runs on the same data can share one.
+        vqvae: A finished step 1 to use instead of training one: its folder, or the folder of its run.
+        checkpoint_seconds: Longest time between two checkpoints.
+
+    Returns:
+        The report, as written to ``report.json``.
+
+    Raises:
+        TrainingError: The folder is taken or holds another run, or training cannot start, resume or go on.
+        DataError: The data set cannot be used, or the disk has no room.
+    """
+    with flushed_denormals():
+        experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, vqvae, checkpoint_seconds)
+        dataset = experiment.dataset  # Without the tags that the recipe leaves out.
+        findings = check(dataset, compare=False)
+        for finding in findings:
+            concerned = f" ({len(finding.track_ids)} tracks)" if finding.track_ids else ""
+            experiment.display.note(f"{finding.level}, {finding.kind}: {finding.message}{concerned}")
+        prepared = experiment.prepare(SPLITS, labelled=True)
+        learned, tagger = None, None
+        if not isinstance(recipe.classifier, PopularityConfig):
+            learned = experiment.step_1(prepared) if recipe.vqvae is not None else None
+            tagger = experiment.step_2(prepared, learned)
+        probabilities = _probabilities(experiment, prepared, tagger)
+    thresholds = _thresholds(experiment, prepared, probabilities["validation"])
+    scored = {
+        split: evaluate(
+            experiment.ground_truth(prepared, split), probabilities[split], dataset.tags, thresholds=thresholds
+        )
+        for split in ("validation", "test")
+    }
+    truth = experiment.ground_truth(prepared, "test")
+    decisions = decide(probabilities["test"], thresholds, dataset.tags)
+    report = Report(
+        name=recipe.name,
+        source=recipe.source,
+        data=dataset.name,
+        data_sha256=dataset.sha256,
+        seed=recipe.seed,
+        tracks={split: len(tracks) for split, tracks in prepared.tracks.items()},
+        tags=dataset.tags,
+        test=scored["test"],
+        validation=scored["validation"],
+        intervals=score_intervals(truth, probabilities["test"], decisions, dataset.tags, recipe.seed),
+        steps=_summaries(learned, tagger),
+        never_decided=_never_decided(experiment, prepared),
+        unreadable=prepared.unreadable,
+        dropped=prepared.dropped,
+        rare_tags=dataset.dropped_tags,
+        rare_tracks=dataset.dropped_tracks,
+        findings=tuple(findings),
+    )
+    if experiment.machine.is_main:
+        _write(experiment, prepared, tagger, probabilities, thresholds, report)
+    experiment.machine.wait()
+    return report
+
+
+def train_vqvae(
+    recipe: Recipe,
+    dataset: Dataset,
+    run_folder: str | Path,
+    *,
+    resume: bool = False,
+    display: Display | None = None,
+    cache: str | Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> StepSummary:
+    """Run step 1 alone, on music that needs no labels; `reproduce` and `train_tagger` take the result.
+
+    Args:
+        recipe: A recipe with a VQ-VAE.
+        dataset: Its train and validation splits are used; tags are ignored.
+        run_folder: Where everything is written; the VQ-VAE lies in ``step-1``.
+        resume: Go on with the run that is in the folder, or begin one.
+        display: Shows the progress; default: nothing.
+        cache: Where features are kept; default: in the run folder.
+        checkpoint_seconds: Longest time between two checkpoints.
+
+    Raises:
+        TrainingError: As `reproduce`, or the recipe has no VQ-VAE.
+        DataError: As `reproduce`.
+    """
+    if recipe.vqvae is None:
+        raise TrainingError(f"recipe '{recipe.name}' has no VQ-VAE, so it has no step 1; name another recipe")
+    with flushed_denormals():
+        experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, None, checkpoint_seconds)
+        return experiment.step_1(experiment.prepare(("train", "validation"), labelled=False)).summary
+
+
+def train_tagger(
+    recipe: Recipe,
+    dataset: Dataset,
+    run_folder: str | Path,
+    *,
+    vqvae: str | Path | None = None,
+    resume: bool = False,
+    display: Display | None = None,
+    cache: str | Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> StepSummary:
+    """Run step 2 without any test, on a finished step 1 where one is given.
+
+    Args:
+        recipe: A recipe with a network.
+        dataset: Its train and validation splits are used.
+        run_folder: Where everything is written; the weights lie in ``step-2``.
+        vqvae: A finished step 1: its folder, or the folder of its run. Without it a recipe with a VQ-VAE trains one.
+        resume: Go on with the run that is in the folder, or begin one.
+        display: Shows the progress; default: nothing.
+        cache: Where features and codes are kept; default: in the run folder.
+        checkpoint_seconds: Longest time between two checkpoints.
+
+    Raises:
+        TrainingError: As `reproduce`.
+        DataError: As `reproduce`.
+    """
+    if isinstance(recipe.classifier, PopularityConfig):
+        raise TrainingError(f"recipe '{recipe.name}' counts tags and has nothing to train; run `moodbook reproduce`")
+    with flushed_denormals():
+        experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, vqvae, checkpoint_seconds)
+        prepared = experiment.prepare(("train", "validation"), labelled=True)
+        learned = experiment.step_1(prepared) if recipe.vqvae is not None else None
+        return experiment.step_2(prepared, learned).summary
+
+
+def open_experiment(
+    recipe: Recipe,
+    dataset: Dataset,
+    run_folder: str | Path,
+    resume: bool,
+    display: Display | None,
+    cache: str | Path | None,
+    vqvae: str | Path | None,
+    checkpoint_seconds: float,
+) -> Experiment:
+    """Open the folder of a run for the stages of `Experiment`; only the main process shows anything.
+
+    Raises:
+        TrainingError: The folder is taken or holds another run, or `vqvae` is not a finished step 1 of this VQ-VAE.
+    """
+    machine = Machine()
+    return Experiment(
+        recipe,
+        dataset,
+        Path(run_folder),
+        machine,
+        display if display is not None and machine.is_main else Display(),
+        resume=resume,
+        cache=None if cache is None else Path(cache),
+        vqvae=None if vqvae is None else Path(vqvae),
+        checkpoint_seconds=checkpoint_seconds,
+    )
+
+
+def _probabilities(
+    experiment: Experiment, prepared: Prepared, tagger: LearnedTagger | None
+) -> dict[str, Float32[np.ndarray, "tracks tags"]]:
+    """Score validation and test, always anew: scores that an earlier run wrote may be those of other weights."""
+    probabilities = {}
+    for split in ("validation", "test"):
+        probabilities[split] = experiment.probabilities(prepared, tagger, split)
+        if experiment.machine.is_main:
+            write_probabilities(
+                experiment.folder / f"{split}.csv",
+                [track.track_id for track in prepared.tracks[split]],
+                probabilities[split],
+                experiment.dataset.tags,
+            )
+    return probabilities
+
+
+def _thresholds(
+    experiment: Experiment, prepared: Prepared, probabilities: Float32[np.ndarray, "tracks tags"]
+) -> dict[str, float]:
+    """Fit one threshold a tag on validation; a tag without a validation track gets one that nothing exceeds."""
+    if isinstance(experiment.recipe.classifier, PopularityConfig):
+        return dict.fromkeys(experiment.dataset.tags, POPULARITY_THRESHOLD)
+    truth = experiment.ground_truth(prepared, "validation")
+    tags = experiment.dataset.tags
+    fitted = fit_thresholds(truth, probabilities, tags, without_positives="never")
+    return clear_of_scores(fitted, probabilities, tags)
+
+
+def _never_decided(experiment: Experiment, prepared: Prepared) -> tuple[str, ...]:
+    if isinstance(experiment.recipe.classifier, PopularityConfig):
+        return ()
+    truth = experiment.ground_truth(prepared, "validation")
+    return tuple(tag for column, tag in enumerate(experiment.dataset.tags) if not truth[:, column].any())
+
+
+def _summaries(learned: LearnedVQVAE | None, tagger: LearnedTagger | None) -> tuple[StepSummary, ...]:
+    return tuple(part.summary for part in (learned, tagger) if part is not None)
+
+
+def _write(
+    experiment: Experiment,
+    prepared: Prepared,
+    tagger: LearnedTagger | None,
+    probabilities: Mapping[str, Float32[np.ndarray, "tracks tags"]],
+    thresholds: Mapping[str, float],
+    report: Report,
+) -> None:
+    folder, recipe, dataset = experiment.folder, experiment.recipe, experiment.dataset
+    write_json(folder / THRESHOLDS, thresholds)
+    if tagger is None:
+        most_frequent = dataset.tags.names[int(np.argmax(experiment.popularity(prepared)))]
+        weights: Mapping[str, np.ndarray] = popularity_weights(dataset.tags, most_frequent)
+    else:
+        weights = {name: value.cpu().numpy() for name, value in tagger.network.state_dict().items()}
+    notes = [f"Tags that no validation track has are never decided: {', '.join(report.never_decided)}."]
+    write_bundle(
+        folder / BUNDLE,
+        network=recipe.network,
+        weights=weights,
+        tags=dataset.tags,
+        thresholds=thresholds,
+        features=recipe.features,
+        card=Card(
+            name=recipe.name,
+            summary=f"Tags of '{dataset.name}' by recipe {recipe.name}. {recipe.source}".strip()[:2000],
+            licence=dataset.licence,
+            provenance=Provenance(
+                recipe=recipe.name,
+                recipe_settings=recipe.model_dump(mode="json"),
+                data=dataset.name,
+                data_sha256=dataset.sha256,
+                seed=recipe.seed,
+                versions=versions(),
+            ),
+            credits=(dataset.citation,) if dataset.citation else (),
+            metrics=report.card_metrics(),
+            notes=tuple(notes) if report.never_decided else (),
+        ),
+        overwrite=True,
+    )
+    write_json(folder / REPORT, report.to_json())
+    write_text(folder / "report.txt", report.to_text())

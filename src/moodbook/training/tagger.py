@@ -1,0 +1,176 @@
+"""Step 2: the classifier learns the tags, with a VQ-VAE that learns on or stays fixed, or without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from moodbook.errors import TrainingError
+from moodbook.evaluation.metrics import pr_auc, roc_auc
+from moodbook.networks.config import NetworkConfig
+from moodbook.networks.tagger import TaggingNetwork, build_network
+from moodbook.networks.vqvae import VQVAE
+from moodbook.training.examples import Examples, in_order, positions_in_turn
+from moodbook.training.losses import TaggingLoss
+from moodbook.training.machine import Machine, Precision, reduced
+from moodbook.training.order import step_seed
+from moodbook.training.step import TrainingStep
+
+
+class Step2(TrainingStep):
+    """What step 2 brings to the loop; early stopping watches the macro ROC-AUC of the validation tracks.
+
+    Args:
+        config: The whole system.
+        n_tags: Number of tags.
+        seed: The recipe's seed; it fixes the initial weights of the classifier.
+        train: Segments of the training tracks with their tags: codes where the VQ-VAE is fixed, else log-mel.
+        validation: The same of the validation tracks.
+        batch_size: Segments scored at once on validation.
+        vqvae_weights: What step 1 learned; None for a classifier without a VQ-VAE.
+        update_vqvae: Whether the VQ-VAE learns on.
+
+    Raises:
+        TrainingError: The weights are not those of this VQ-VAE, or validation has no tag that some tracks have and
+            others lack, so that ROC-AUC cannot be measured.
+    """
+
+    number: ClassVar[Literal[1, 2]] = 2
+    watched: ClassVar[str] = "roc_auc"
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        n_tags: int,
+        seed: int,
+        train: Examples,
+        validation: Examples,
+        batch_size: int,
+        vqvae_weights: Mapping[str, Tensor] | None,
+        update_vqvae: bool,
+    ) -> None:
+        torch.manual_seed(step_seed(seed, self.number))
+        self.network = build_network(config, n_tags)
+        self.codebook_size = None
+        if self.network.vqvae is not None and vqvae_weights is not None:
+            load_vqvae(self.network.vqvae, vqvae_weights)
+            self.codebook_size = self.network.vqvae.config.codebook_size
+            if update_vqvae:
+                # Step 2 does not reconstruct; what has no gradient must not wait for one on other processes.
+                self.network.vqvae.decoder.requires_grad_(False)
+            else:
+                self.network.fix_vqvae()
+        self.loss = TaggingLoss(self.network)
+        self.examples = train.to_learn_from()
+        self._validation = validation
+        self._batch_size = batch_size
+        self._truth = _truth_of(validation)
+
+    def validate(self, machine: Machine, precision: Precision) -> dict[str, int | float]:
+        """Score the validation tracks: loss over segments, ROC-AUC and PR-AUC over tracks, macro."""
+        examples = self._validation
+        logits = segment_logits(self.network, examples, machine, self._batch_size, precision)
+        targets = torch.from_numpy(self._truth[examples.tracks].astype(np.float32))
+        loss = functional.binary_cross_entropy_with_logits(torch.from_numpy(logits), targets)
+        scores = examples.pool(_sigmoid(logits), len(self._truth))
+        both = [column for column in range(self._truth.shape[1]) if 0 < self._truth[:, column].sum() < len(self._truth)]
+        return {
+            "loss": float(loss),
+            "roc_auc": float(np.mean([roc_auc(self._truth[:, column], scores[:, column]) for column in both])),
+            "pr_auc": float(np.mean([pr_auc(self._truth[:, column], scores[:, column]) for column in both])),
+        }
+
+
+def load_vqvae(vqvae: VQVAE, weights: Mapping[str, Tensor]) -> None:
+    """Load the weights of step 1.
+
+    Raises:
+        TrainingError: They are those of another VQ-VAE.
+    """
+    try:
+        vqvae.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise TrainingError(
+            f"the weights of step 1 do not fit a VQ-VAE of {vqvae.config!r}: {str(error).splitlines()[-1].strip()}"
+        ) from error
+
+
+def encode_codes(
+    vqvae: VQVAE, log_mel: Float32[np.ndarray, "batch n_mels frames"], device: torch.device
+) -> Int64[np.ndarray, "batch bands steps"]:
+    """Give the codes of segments under a fixed VQ-VAE, in float32."""
+    return vqvae.codes(torch.from_numpy(log_mel).to(device)).cpu().numpy()
+
+
+@torch.no_grad()
+def segment_logits(
+    network: TaggingNetwork,
+    examples: Examples,
+    machine: Machine,
+    batch_size: int,
+    precision: Precision,
+    progress: Callable[[int], None] | None = None,
+) -> Float32[np.ndarray, "examples tags"]:
+    """Score segments, sharing them between the processes; codes where the VQ-VAE is fixed, else log-mel.
+
+    `progress` is told after each batch how many segments are done.
+    """
+    was_training = network.training
+    network.eval()
+    reads_codes = network.vqvae is not None and network.vqvae.fixed
+    parts = []
+    for positions in positions_in_turn(len(examples), batch_size, machine.processes, machine.process):
+        inputs = examples.batch(positions, machine.device).inputs
+        with reduced(precision, machine.device):
+            logits = network.logits_from_codes(inputs) if reads_codes else network(inputs).logits
+        parts.append(logits.float())
+        if progress is not None:
+            progress(min(len(examples), batch_size * len(parts) * machine.processes))
+    network.train(was_training)
+    gathered = machine.gather(torch.cat(parts)).cpu().numpy()
+    return in_order(gathered, len(examples), machine.processes)
+
+
+def predict(
+    network: TaggingNetwork,
+    examples: Examples,
+    tracks: int,
+    machine: Machine,
+    batch_size: int,
+    progress: Callable[[int], None] | None = None,
+) -> Float32[np.ndarray, "tracks tags"]:
+    """Score tracks in float32: the mean of their segments' probabilities, weighted by `filled`."""
+    logits = segment_logits(network, examples, machine, batch_size, "float32", progress)
+    return examples.pool(_sigmoid(logits), tracks)
+
+
+def _sigmoid(logits: Float32[np.ndarray, "examples tags"]) -> Float32[np.ndarray, "examples tags"]:
+    return torch.sigmoid(torch.from_numpy(logits)).numpy()
+
+
+def require_measurable(truth: Bool[np.ndarray, "tracks tags"]) -> None:
+    """Refuse validation tracks on which ROC-AUC cannot be measured.
+
+    Raises:
+        TrainingError: No tag is on some of the tracks and not on others.
+    """
+    if not (truth.any(axis=0) & ~truth.all(axis=0)).any():
+        raise TrainingError(
+            f"no tag divides the {len(truth)} validation tracks (each is on all of them or on none), so ROC-AUC cannot "
+            "be measured; give more validation tracks"
+        )
+
+
+def _truth_of(validation: Examples) -> Bool[np.ndarray, "tracks tags"]:
+    if validation.ground_truth is None:
+        raise TrainingError("step 2 needs validation tracks with tags, and they have none")
+    truth: np.ndarray = validation.ground_truth > 0
+    require_measurable(truth)
+    return truth

@@ -1,0 +1,57 @@
+"""Segments and tracks: weights, what is learned from, batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from moodbook.errors import TrainingError
+from moodbook.training.examples import Examples
+
+
+def examples_of(filled: list[float], tracks: list[int], ground_truth: np.ndarray | None = None) -> Examples:
+    return Examples(
+        inputs=np.arange(20 * 2 * 3, dtype=np.float16).reshape(20, 2, 3),
+        rows=np.arange(len(filled)) * 2,
+        tracks=np.array(tracks),
+        filled=np.array(filled, dtype=np.float32),
+        ground_truth=ground_truth,
+    )
+
+
+def test_a_track_is_the_mean_of_its_segments_weighted_by_their_music() -> None:
+    examples = examples_of([1.0, 0.5, 1.0], [0, 0, 1])
+    pooled = examples.pool(np.array([[0.9, 0.0], [0.3, 0.6], [0.2, 1.0]]), tracks=2)
+    # (1.0 x 0.9 + 0.5 x 0.3) / 1.5 = 0.7, and (0.5 x 0.6) / 1.5 = 0.2.
+    np.testing.assert_allclose(pooled, [[0.7, 0.2], [0.2, 1.0]], rtol=1e-6)
+    assert pooled.dtype == np.float32
+
+
+def test_segments_with_little_music_are_not_learned_from_unless_there_is_no_other() -> None:
+    examples = examples_of([1.0, 0.3, 0.2, 0.1, 0.5], [0, 0, 1, 1, 2])
+    kept = examples.to_learn_from()
+    assert kept.rows.tolist() == [0, 4, 8]
+    assert kept.tracks.tolist() == [0, 1, 2]
+
+
+def test_a_batch_reads_the_rows_and_the_tags_of_their_tracks() -> None:
+    truth = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    batch = examples_of([1.0, 1.0, 1.0], [0, 0, 1], truth).batch(np.array([2, 0]), torch.device("cpu"))
+    assert batch.inputs.dtype == torch.float32
+    assert batch.inputs[:, 0, 0].tolist() == [24.0, 0.0]
+    assert batch.targets is not None
+    assert batch.targets.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+
+
+def test_codes_become_int64() -> None:
+    codes = np.full((20, 4, 512), 32767, dtype=np.int16)
+    batch = examples_of([1.0], [0]).with_inputs(codes).batch(np.array([0]), torch.device("cpu"))
+    assert batch.inputs.dtype == torch.int64
+    assert batch.inputs.max() == 32767
+    assert batch.targets is None
+
+
+def test_codes_of_another_cache_are_refused() -> None:
+    with pytest.raises(TrainingError, match="expected 20 rows of codes, one for each segment, got 3"):
+        examples_of([1.0], [0]).with_inputs(np.zeros((3, 4, 512), dtype=np.int16))
