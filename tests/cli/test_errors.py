@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer
@@ -26,6 +27,17 @@ def verb(bytes: int, code: int, flush: bool = False):
     raise typer.Exit(code)
 app()
 """
+
+
+def run_verb(arguments: tuple[str, ...], stdout: Any, unbuffered: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", VERB, *arguments],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
 
 
 def ends_with(error: BaseException, **environment: str):
@@ -75,25 +87,23 @@ def test_a_deliberate_end_is_let_through(ending: BaseException, code: int) -> No
     assert "unexpected" not in done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 @pytest.mark.parametrize("arguments", [("9", "0"), ("9", "1"), ("9", "0", "--flush"), ("99999", "0")])
-def test_an_output_that_cannot_be_written_is_a_failed_run(arguments: tuple[str, ...]) -> None:
+def test_an_output_that_cannot_be_written_is_a_failed_run(arguments: tuple[str, ...], unbuffered: str) -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123
-        done = subprocess.run(
-            [sys.executable, "-c", VERB, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
-        )
+        done = run_verb(arguments, full, unbuffered)
 
     assert (done.returncode, done.stderr) == (2, "moodbook: cannot write the output: No space left on device\n")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX pipes")
 @pytest.mark.parametrize("arguments", [("9", "0"), ("9", "0", "--flush"), ("999999", "0")])
-def test_an_output_that_nobody_reads_ends_quietly(arguments: tuple[str, ...]) -> None:
+def test_an_output_that_nobody_reads_ends_quietly(arguments: tuple[str, ...], unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(
-        [sys.executable, "-c", VERB, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60
-    )
+    done = run_verb(arguments, writer, unbuffered)
     os.close(writer)
 
     assert (done.returncode, done.stderr) == (2, "")

@@ -55,3 +55,25 @@ def test_codes_become_int64() -> None:
 def test_codes_of_another_cache_are_refused() -> None:
     with pytest.raises(TrainingError, match="expected 20 rows of codes, one for each segment, got 3"):
         examples_of([1.0], [0]).with_inputs(np.zeros((3, 4, 512), dtype=np.int16))
+
+
+def two_tracks() -> Examples:
+    """Tracks of 2.5 segments and of 0.75, rows of 8 frames; each frame holds its number within the track."""
+    frames = np.concatenate([np.arange(24), np.arange(8)]).reshape(4, 1, 8).astype(np.float16)
+    filled = np.array([1.0, 1.0, 0.5, 0.75], dtype=np.float32)
+    return Examples(frames, np.arange(4), np.array([0, 0, 0, 1]), filled, None)
+
+
+def test_a_crop_starts_anywhere_in_its_track_and_ends_within_the_music() -> None:
+    starts = np.array([0.0, 0.3, 1.0, 0.3, 1.0])
+    batch = two_tracks().batch(np.array([2, 0, 1, 3, 3]), torch.device("cpu"), starts)
+    # The first track has 20 frames of music, so a crop of 8 starts at 0 to 12; the second has fewer than 8.
+    assert batch.inputs[:, 0, 0].tolist() == [0, 3, 12, 0, 0]
+    assert all((clip.diff() == 1).all() for clip in batch.inputs[:, 0])
+
+
+def test_a_crop_of_what_is_learned_from_stays_clear_of_what_is_not() -> None:
+    examples = two_tracks()
+    short = Examples(examples.inputs, examples.rows, examples.tracks, np.array([1, 1, 0.25, 1]), None).to_learn_from()
+    batch = short.batch(np.array([0]), torch.device("cpu"), np.array([1.0]))
+    assert batch.inputs[0, 0].tolist() == list(range(8, 16))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moodbook.training.examples import in_order, positions_in_turn
-from moodbook.training.order import epoch_batches, share_of_process, step_seed
+from moodbook.training.order import epoch_batches, epoch_starts, share_of_process, step_seed
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(0, 5), st.integers(1, 4))
@@ -32,6 +32,15 @@ def test_the_order_depends_on_seed_step_and_epoch_alone() -> None:
     assert order(0, 1, 1) == order(0, 1, 1)
     others = [order(1, 1, 1), order(0, 2, 1), order(0, 1, 2)]
     assert all(order(0, 1, 1) != other for other in others)
+
+
+def test_starts_are_spread_and_drawn_anew_each_epoch() -> None:
+    starts = epoch_starts(1000, 0, 1, 1)
+    assert ((starts >= 0) & (starts < 1)).all()
+    np.testing.assert_allclose(np.histogram(starts, 4, (0, 1))[0], 250, atol=60)
+    assert (starts == epoch_starts(1000, 0, 1, 1)).all()
+    for other in (epoch_starts(1000, 1, 1, 1), epoch_starts(1000, 0, 2, 1), epoch_starts(1000, 0, 1, 2)):
+        assert (starts != other).all()
 
 
 @given(st.integers(1, 40), st.integers(1, 8))

@@ -12,7 +12,7 @@ from moodbook.networks.config import CNNConfig, GRUConfig
 from moodbook.networks.cost import count_parameters
 from moodbook.training.recipe import Recipe, list_recipes, read_recipe, recipe_toml, recipes_folder
 
-OURS = {"precision", "min_tracks", "restart_dead_codes"}
+OURS = {"precision", "min_tracks", "restart_dead_codes", "random_crops"}
 PAPER = ("run-1", "run-2", "run-3", "run-4", "run-5", "vggish", "popularity", "mtat-run-1")
 
 
@@ -141,6 +141,9 @@ WRONG = {
     'name = "x"\n[classifier]\nkind = "cnn"': "classifier 'cnn' reads latents: give [vqvae] and [step_1]",
     'name = "x"\n[classifier]\nkind = "popularity"\n[vqvae]': (
         "classifier 'popularity' reads no latents: drop [vqvae], [step_1] and step_2.update_vqvae"
+    ),
+    f'name = "x"\n{GRU}random_crops = true': (
+        'random_crops have nothing to choose from in a first segment: set data.segments = "all"'
     ),
 }
 

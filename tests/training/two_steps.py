@@ -59,9 +59,9 @@ def train_both_steps(folder: Path, display: Display, setting: Setting = TO_KILL,
     labelled = Examples(
         inputs=np.random.default_rng(5).uniform(-0.9, 0.9, (count, 128, 1024)).astype(np.float16),
         rows=np.arange(count),
-        tracks=np.arange(count),
+        tracks=np.arange(count) // 2,
         filled=np.ones(count, dtype=np.float32),
-        ground_truth=np.eye(2, dtype=np.float32)[np.arange(count) % 2],
+        ground_truth=np.eye(2, dtype=np.float32)[np.arange(count // 2) % 2],
     )
     unlabelled = replace(labelled, ground_truth=None)
     system = NetworkConfig(vqvae=CONFIG, classifier=CNNConfig(channels=1, hidden=6, dense=6, dropout=setting.dropout))
@@ -70,12 +70,13 @@ def train_both_steps(folder: Path, display: Display, setting: Setting = TO_KILL,
         identity = {"recipe": "two steps", "processes": machine.processes}
         return Plan(config, "float32", 0, folder / name, identity, resume, checkpoint_seconds=0.0)
 
-    first = Step1Config(batch_size=size, max_epochs=EPOCHS, learning_rate=setting.learning_rate)
+    steps = {"batch_size": size, "max_epochs": EPOCHS, "learning_rate": setting.learning_rate, "random_crops": True}
+    first = Step1Config(**steps)
     step_1 = Step1(CONFIG, 0, unlabelled, unlabelled, size, restart_dead_codes=setting.restart_dead_codes)
     train_step(step_1, plan(first, "step-1"), machine, metrics, display)
     torch.manual_seed(1)
     weights = read_weights(folder / "step-1").tensors if setting.chained else VQVAE(CONFIG).state_dict()
-    second = Step2Config(batch_size=size, max_epochs=EPOCHS, learning_rate=setting.learning_rate, update_vqvae=True)
+    second = Step2Config(**steps, update_vqvae=True)
     step_2 = Step2(system, 2, 0, labelled, labelled, size, weights, update_vqvae=True)
     train_step(step_2, plan(second, "step-2"), machine, metrics, display)
 

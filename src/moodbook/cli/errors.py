@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -9,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
@@ -19,6 +20,10 @@ ALL_GOOD = 0
 SOME_FILES_FAILED = 1
 RUN_FAILED = 2
 INTERRUPTED = 130
+
+# What a stream that is open already can answer to a write; it names no file. Without a buffer (PYTHONUNBUFFERED=1) it is
+# the verb's own write that fails, and nothing is left for the last flush.
+_OUTPUT_ERRORS = {errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG, errno.EBADF}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,6 +63,8 @@ def _run(verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     except Exception as error:
         if isinstance(error, OSError):
             _finish_output()  # It may have been the output that could not be written: then it still cannot.
+            if error.filename is None and error.errno in _OUTPUT_ERRORS:
+                _lose_output(error)
         if os.environ.get("MOODBOOK_DEBUG") == "1":
             traceback.print_exc()
         what = " ".join(f"{type(error).__name__}: {error}".split())
@@ -72,9 +79,13 @@ def _finish_output() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        # What is left would be tried again, and complained about, when Python ends.
-        with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            sys.stderr.write(f"moodbook: cannot write the output: {error.strerror or error}\n")
-        raise typer.Exit(RUN_FAILED) from error
+        _lose_output(error)
+
+
+def _lose_output(error: OSError) -> NoReturn:
+    # What is left would be tried again, and complained about, when Python ends.
+    with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        sys.stderr.write(f"moodbook: cannot write the output: {error.strerror or error}\n")
+    raise typer.Exit(RUN_FAILED) from error

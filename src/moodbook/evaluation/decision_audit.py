@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from moodbook.evaluation import threshold_traces as trace
-from moodbook.evaluation.findings import Evidence, Finding, f_scores
-from moodbook.evaluation.thresholds import cross_fit, decide, fit_thresholds
+from moodbook.evaluation.findings import Evidence, Finding, f_scores, honest_decisions
+from moodbook.evaluation.thresholds import decide, fit_thresholds
 from moodbook.tags import TagSet
 
 
@@ -206,7 +206,10 @@ def _fitted_on_truth(
     scrambled = any("fitted on the ground truth" in finding.message for finding in so_far)
     if found is None or not (trace.is_fitted(found) or scrambled):
         return []
-    honest = cross_fit(truth, probabilities, tags, seed=0, groups=evidence.artists).decisions
+    honest = [
+        f_scores(truth, decisions, probabilities, tags)
+        for decisions in honest_decisions(truth, probabilities, tags, evidence.validation, evidence.artists)
+    ]
     what = (
         f"for {found.same_tags} of {found.tags} tags they decide exactly the tracks that thresholds fitted there do "
         f"({found.differ:,} of {found.cells:,} cells differ)"
@@ -220,6 +223,6 @@ def _fitted_on_truth(
             f"the thresholds were fitted on the ground truth they are scored on: {what}. Precision, recall and F are "
             "an oracle's, which no system reaches on new tracks; the honest figures are fitted elsewhere",
             {"tags": found.tags, "same_tags": found.same_tags, "cells": found.cells, "differ": found.differ},
-            f_scores(truth, honest, probabilities, tags),
+            {name: float(np.mean([scores[name] for scores in honest])) for name in honest[0]} if honest else {},
         )
     ]

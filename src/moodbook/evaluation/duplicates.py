@@ -69,7 +69,8 @@ def read_duplicates(path: str | Path, track_ids: Sequence[str] | None) -> tuple[
     """Read groups of track ids that are one recording, one group a line (CSV, or TSV), as rows of the ground truth.
 
     Raises:
-        DataError: The file cannot be read, the ground truth is not keyed by track, or an id is unknown or stands twice.
+        DataError: The file cannot be read or groups nothing, the ground truth is not keyed by track, or an id is
+            unknown or stands twice.
     """
     path = Path(path)
     if track_ids is None:
@@ -89,6 +90,8 @@ def read_duplicates(path: str | Path, track_ids: Sequence[str] | None) -> tuple[
             seen.add(track)
         if len(line) > 1:
             groups.append(tuple(sorted(place[track] for track in line)))
+    if not groups:
+        raise DataError(f"'{path}': no line holds two track ids; write the ids of one recording on one line")
     return tuple(groups)
 
 

@@ -10,7 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from moodbook.evaluation.metrics import evaluate
+from moodbook.evaluation.thresholds import cross_fit, decide, fit_thresholds
 from moodbook.tags import TagSet
+
+CROSS_FITS = 10
+"""Random halvings over which the honest F is averaged where there are no validation predictions."""
 
 Level = Literal["error", "warning", "note"]
 
@@ -70,6 +74,28 @@ def f_scores(truth: np.ndarray, decisions: np.ndarray, probabilities: np.ndarray
     """Give macro and micro F of decisions, by official name."""
     scores = evaluate(truth, probabilities, tags, decisions=decisions).official()
     return {name: scores[name] for name in ("F-score-macro", "F-score-micro")}
+
+
+def honest_decisions(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    tags: TagSet,
+    validation: Validation | None,
+    artists: Sequence[str] | None,
+) -> tuple[np.ndarray, ...]:
+    """Decide by thresholds from elsewhere: from validation, else from the other half of the tracks, for each halving.
+
+    Returns:
+        Decisions whose scores are to be averaged; none where a single track or artist leaves nothing to halve.
+    """
+    if validation is not None:
+        fitted = fit_thresholds(validation.ground_truth, validation.probabilities, tags, without_positives="never")
+        return (decide(probabilities, fitted, tags),)
+    if len(truth) < 2 or (artists is not None and len(set(artists)) < 2):
+        return ()
+    return tuple(
+        cross_fit(truth, probabilities, tags, seed=split, groups=artists).decisions for split in range(CROSS_FITS)
+    )
 
 
 def some(names: Sequence[str], most: int = 6) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int32
 
 from moodbook.errors import DataError
 from moodbook.evaluation.audit import audit, unscorable
-from moodbook.evaluation.findings import Evidence, Finding
+from moodbook.evaluation.findings import CROSS_FITS, Evidence, Finding, honest_decisions
 from moodbook.evaluation.intervals import (
     Interval,
     ResampledF,
@@ -21,13 +21,11 @@ from moodbook.evaluation.intervals import (
     resample_ranks,
 )
 from moodbook.evaluation.metrics import DecisionScores, PrecisionRecallF, Scores, evaluate, score_decisions
-from moodbook.evaluation.thresholds import cross_fit, decide, fit_thresholds
+from moodbook.evaluation.thresholds import decide, fit_thresholds
 from moodbook.evaluation.verdict import Difference, FColumn, JudgedSystem, System, TagIntervals, Verdict
 from moodbook.tags import TagSet
 
 PROTOCOLS = ("mediaeval2019",)
-CROSS_FITS = 10
-"""Random halvings over which the honest F is averaged where there are no validation predictions."""
 RANK_SCORES = ("ROC-AUC-macro", "PR-AUC-macro", "ROC-AUC-micro", "PR-AUC-micro")
 
 
@@ -60,13 +58,15 @@ def judge(
         The verdict.
 
     Raises:
-        DataError: A system cannot be scored, there is none, or the protocol is unknown.
+        DataError: A system cannot be scored, there is none or no track, or the protocol is unknown.
         DependencyError: scikit-learn is not installed.
     """
     if protocol not in PROTOCOLS:
         raise DataError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
     if not systems:
         raise DataError("no system to judge; give one at least")
+    if not len(ground_truth):
+        raise DataError("ground truth: expected at least one track, got none")
     for system in systems:
         faults = unscorable(ground_truth, system.probabilities, tags)
         if faults:
@@ -78,9 +78,10 @@ def judge(
         ground_truth, systems = ground_truth[keep], [_only(system, keep) for system in systems]
         artists = None if artists is None else [artist for artist, kept in zip(artists, keep, strict=True) if kept]
     units: dict[str, Int32[np.ndarray, "tracks resamples"]] = {}
-    if resamples:
+    # A single track or artist has no other to be drawn in its place: there is no interval over it.
+    if resamples and len(ground_truth) > 1:
         units["tracks"] = resample_counts(len(ground_truth), resamples, seed)
-        if artists is not None:
+        if artists is not None and len(set(artists)) > 1:
             units["artists"] = resample_counts(len(ground_truth), resamples, seed, artists)
     drawn = [
         {unit: resample_ranks(ground_truth, system.probabilities, tags, counts) for unit, counts in units.items()}
@@ -159,21 +160,14 @@ def _judge_system(
         )
     if submitted is not None:
         columns.append(_column("submitted", how, truth, [submitted], tags, units))
-    if system.validation is not None:
-        fitted = fit_thresholds(
-            system.validation.ground_truth, system.validation.probabilities, tags, without_positives="never"
-        )
-        honest, meaning = [decide(system.probabilities, fitted, tags)], "thresholds fitted on validation predictions"
-    else:
-        honest = [
-            cross_fit(truth, system.probabilities, tags, seed=split, groups=artists).decisions
-            for split in range(CROSS_FITS)
-        ]
+    meaning = "thresholds fitted on validation predictions"
+    if system.validation is None:
         meaning = (
             f"thresholds fitted on the other half of the {'tracks' if artists is None else 'artists'}, "
             f"mean of {CROSS_FITS} halvings"
         )
-    columns.append(_column("honest", meaning, truth, honest, tags, units))
+    if honest := honest_decisions(truth, system.probabilities, tags, system.validation, artists):
+        columns.append(_column("honest", meaning, truth, honest, tags, units))
     scores = evaluate(truth, system.probabilities, tags, decisions=oracle if submitted is None else submitted)
     official = scores.official()
     return JudgedSystem(

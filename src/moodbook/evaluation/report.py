@@ -73,7 +73,7 @@ def report_page(
         _audit(judged),
         _scores(verdict),
         _differences(verdict),
-        _per_tag(verdict, judged),
+        _per_tag(judged),
         _curves(truth, probabilities, judged, verdict.tags),
         _calibration_and_confusions(truth, probabilities, verdict.tags),
         _worst(truth, probabilities, ids, verdict.tags),
@@ -190,7 +190,7 @@ def _differences(verdict: Verdict) -> str:
     )
 
 
-def _per_tag(verdict: Verdict, judged: JudgedSystem) -> str:
+def _per_tag(judged: JudgedSystem) -> str:
     rows = []
     ordered = sorted(
         judged.scores.per_tag, key=lambda one: -1.0 if math.isnan(one.roc_auc) else one.roc_auc, reverse=True
@@ -210,14 +210,15 @@ def _per_tag(verdict: Verdict, judged: JudgedSystem) -> str:
             f'<div class=tag title="{escape(hover)}"><span>{escape(one.tag)}</span><span class=bar>{bar}</span>'
             f"<span class=number>{figure(one.roc_auc)}</span><span class=number>{one.support}</span></div>"
         )
-    unit = "artists" if verdict.artists is not None else "tracks"
+    units = list(judged.intervals)
+    surety = f"With its 95 % interval over {units[-1]}. " if units else ""
     head = (
         "<div class='tag head'><span>tag</span><span class=axis><span>0.3</span><span>0.5</span><span>1</span></span>"
         "<span class=number>ROC-AUC</span><span class=number>tracks</span></div>"
     )
     return _section(
         "ROC-AUC of each tag",
-        f"With its 95 % interval over {unit}. The line is chance, 0.5.",
+        f"{surety}The line is chance, 0.5.",
         f"<div class=tags>{head}{''.join(rows)}</div>",
     )
 

@@ -61,6 +61,6 @@ small{display:block;color:var(--muted);font-size:.76rem;font-weight:400;white-sp
 .pair section{min-width:0}
 @media (min-width:900px){.pair{grid-template-columns:1fr 1fr}.side{grid-template-columns:repeat(2,minmax(0,1fr))}}
 @media (max-width:520px){h1{font-size:1.2rem}small{font-size:.7rem}td:first-child{white-space:normal}
-.tag{grid-template-columns:84px 1fr 54px 40px;gap:6px}th,td{padding-right:10px}}
+.tag{grid-template-columns:96px 1fr 52px 44px;gap:6px}.head{font-size:.72rem}th,td{padding-right:10px}}
 @media print{main{max-width:none}}
 """

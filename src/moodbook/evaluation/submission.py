@@ -81,7 +81,11 @@ def read_table(path: str | Path) -> Table:
     header = [_tag_name(cell) for cell in rows[0]]
     keyed = header[0].lower() in ID_HEADERS
     names = header[1:] if keyed else header
-    if not names or all(_is_number(name) for name in names):
+    if len(header) == 1 and any(delimiter in header[0] for delimiter in ",;\t"):
+        separator = "tabs" if DELIMITERS[path.suffix] == "\t" else "commas"
+        raise DataError(f"'{path}': expected fields separated by {separator}, got the line {rows[0][0][:60]!r}")
+    # Without a header the first column may still be track ids.
+    if not names or (not keyed and all(_is_number(name) for name in names[1:] or names)):
         raise DataError(
             f"'{path}': expected a header line with tag names (track_id,happy,sad), got {','.join(rows[0])[:60]!r}"
         )
@@ -112,6 +116,8 @@ def read_track_list(path: str | Path) -> TrackList:
     if "track_id" not in header:
         if any(len(row) > 1 for row in rows):
             raise DataError(f"'{path}': expected a column 'track_id', got the header {', '.join(rows[0])[:80]!r}")
+        if header[0] in ID_HEADERS:
+            del rows[0]
         return TrackList(path, _distinct(path, [row[0].strip() for row in rows]))
     official = header[-1] == "tags" and path.suffix == ".tsv" and "path" in header
     body = rows[1:]
@@ -195,7 +201,7 @@ def align(
     elif table.track_ids is not None:
         raise DataError(
             f"{where} names its tracks, but the ground truth does not: give the track list of the ground truth "
-            "(--tracks), so that the rows can be matched"
+            "(--tracks), or a ground truth that names its tracks, so that the rows can be matched"
         )
     if values.shape != (rows, len(tags)):
         hint = "; it looks transposed" if values.shape == (len(tags), rows) else ""

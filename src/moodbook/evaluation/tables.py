@@ -37,8 +37,7 @@ def describe(verdict: Verdict) -> str:
         parts.append(f"{verdict.artists:,} artists")
     if verdict.duplicates_left_out:
         parts.append(f"{verdict.duplicates_left_out} duplicates left out")
-    if verdict.resamples:
-        units = "tracks" if verdict.artists is None else "tracks, and of artists"
+    if units := ", and of ".join(verdict.systems[0].intervals):
         parts.append(f"95 % intervals from {verdict.resamples:,} resamples of {units} (seed {verdict.seed})")
     return ", ".join(parts)
 

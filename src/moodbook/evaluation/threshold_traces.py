@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from moodbook.evaluation.tag_axis import best_assignment
-from moodbook.evaluation.thresholds import decide, fit_thresholds
+from moodbook.evaluation.thresholds import cross_fit, decide, fit_thresholds
 from moodbook.tags import TagSet
 
 SAME_SHARE = 0.9
@@ -24,6 +24,10 @@ EXACT_SHARE = 1e-4
 """Share of the cells that may differ where decisions are explained; rounded thresholds move a cell or two."""
 DIFFERENT_SHARE = 1e-3
 """Share of the cells from which decisions count as different."""
+FEW_FIT_SHARE = 0.1
+"""Share of the thresholds that may fit a tag's decisions (one at least) before they tell nothing about which it was."""
+TELLING_SHARE = 0.5
+"""Share of the tags that must tell before decisions are called those of thresholds in an unknown order."""
 
 BY_NAME = "by name"
 NOT_STRICT = "by name, with >= instead of >"
@@ -45,7 +49,7 @@ class FittedOnTruth:
     """How far thresholds or decisions are those fitted on the ground truth itself."""
 
     tags: int
-    """Tags that could tell: the fit decides some track."""
+    """Tags that could tell: the fit decides some track, and a fit on half of the tracks decides otherwise."""
     same_tags: int
     cells: int
     differ: int
@@ -107,8 +111,11 @@ def explain_decisions(
     }
     counts = {name: int(((probabilities > values) != decisions).sum()) for name, values in readings.items()}
     disagreement = _disagreement(probabilities, decisions, by_name)
-    order = best_assignment(-disagreement)
-    counts["by position, in an unknown order"] = int(disagreement[order, np.arange(len(tags))].sum())
+    explained = disagreement[best_assignment(-disagreement), np.arange(len(tags))]
+    # A tag decided for hardly any track fits most thresholds: enough of those and any decisions pass for an exchange.
+    telling = (disagreement <= explained).sum(axis=0) <= max(1.0, FEW_FIT_SHARE * len(tags))
+    if telling.sum() >= max(MIN_SAME_TAGS, TELLING_SHARE * len(tags)):
+        counts["by position, in an unknown order"] = int(explained.sum())
     best = min(counts, key=lambda name: counts[name])
     return ThresholdOrder(best, cells, differ, counts[best])
 
@@ -121,7 +128,9 @@ def compare_with_fit(
 ) -> FittedOnTruth:
     """Count the tags and cells in which decisions equal those of thresholds fitted on this very ground truth."""
     fitted = decide(probabilities, fit_thresholds(ground_truth, probabilities, tags, without_positives="never"), tags)
-    telling = fitted.any(axis=0)
+    # Scores of a few values leave so few ways to decide that an honest fit comes to the same ones.
+    elsewhere = cross_fit(ground_truth, probabilities, tags, seed=0).decisions
+    telling = fitted.any(axis=0) & (fitted != elsewhere).any(axis=0)
     same = telling & (fitted == decisions).all(axis=0)
     return FittedOnTruth(int(telling.sum()), int(same.sum()), decisions.size, int((fitted != decisions).sum()))
 

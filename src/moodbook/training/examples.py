@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -50,9 +51,25 @@ class Examples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, positions: Int[np.ndarray, " batch"], device: torch.device) -> Batch:
-        """Read some examples, named by their positions in `rows`."""
-        rows = np.asarray(self.inputs[self.rows[positions]])
+    def batch(
+        self,
+        positions: Int[np.ndarray, " batch"],
+        device: torch.device,
+        starts: Float[np.ndarray, " batch"] | None = None,
+    ) -> Batch:
+        """Read some examples, named by their positions in `rows`.
+
+        Args:
+            positions: Which examples.
+            device: Where the batch goes.
+            starts: Where in its track to begin instead of at its own segment: 0 with the first frame, 1 so that the
+                last frame is the last; in [0, 1]. A track of less than one segment stays as it is.
+        """
+        if starts is None:
+            rows = np.asarray(self.inputs[self.rows[positions]])
+        else:
+            tracks = self.tracks[positions].tolist()
+            rows = np.stack([self._crop(*pair) for pair in zip(tracks, starts.tolist(), strict=True)])
         wide = np.float32 if rows.dtype.kind == "f" else np.int64
         targets = None
         if self.ground_truth is not None:
@@ -64,7 +81,7 @@ class Examples:
         fullest = np.zeros(int(self.tracks.max(initial=-1)) + 1, dtype=self.filled.dtype)
         np.maximum.at(fullest, self.tracks, self.filled)
         kept = (self.filled >= SHORT_SEGMENT) | (self.filled == fullest[self.tracks])
-        return Examples(self.inputs, self.rows[kept], self.tracks[kept], self.filled[kept], self.ground_truth)
+        return replace(self, rows=self.rows[kept], tracks=self.tracks[kept], filled=self.filled[kept])
 
     def with_inputs(self, inputs: Shaped[np.ndarray, "cached height width"]) -> Examples:
         """Give the same examples with other inputs, row for row: codes for log-mel.
@@ -77,7 +94,7 @@ class Examples:
                 f"expected {len(self.inputs)} rows of codes, one for each segment, got {len(inputs)}; "
                 "delete the code cache and run again"
             )
-        return Examples(inputs, self.rows, self.tracks, self.filled, self.ground_truth)
+        return replace(self, inputs=inputs)
 
     def pool(self, segments: Float[np.ndarray, "examples tags"], tracks: int) -> Float32[np.ndarray, "tracks tags"]:
         """Average scores of segments over each track, weighted by `filled`.
@@ -89,6 +106,23 @@ class Examples:
         np.add.at(total, self.tracks, segments * weights[:, None])
         weight = np.bincount(self.tracks, weights=weights, minlength=tracks)
         return (total / weight[:, None]).astype(np.float32)
+
+    @cached_property
+    def _extents(self) -> dict[int, tuple[int, float]]:
+        """Give the first row of each track and how many segments of music follow one another from there."""
+        extents: dict[int, tuple[int, float]] = {}
+        for row, track, filled in zip(self.rows.tolist(), self.tracks.tolist(), self.filled.tolist(), strict=True):
+            first, segments = extents.get(track, (row, 0.0))
+            extents[track] = (first, segments + filled)
+        return extents
+
+    def _crop(self, track: int, start: float) -> Shaped[np.ndarray, "height width"]:
+        first, segments = self._extents[track]
+        width = self.inputs.shape[2]
+        frame = int(start * max(0, int(segments * width) - width))
+        row, offset = first + frame // width, frame % width
+        pair = [self.inputs[row, :, offset:]] + ([self.inputs[row + 1, :, :offset]] if offset else [])
+        return np.concatenate(pair, axis=1)
 
 
 def positions_in_turn(examples: int, batch_size: int, processes: int, process: int) -> list[Int64[np.ndarray, " some"]]:

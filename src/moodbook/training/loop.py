@@ -28,7 +28,7 @@ from moodbook.training.checkpoint import (
 from moodbook.training.early_stopping import EarlyStopping
 from moodbook.training.losses import Losses, perplexity
 from moodbook.training.machine import Machine, lay_out, reduced
-from moodbook.training.order import epoch_batches, share_of_process, step_seed
+from moodbook.training.order import epoch_batches, epoch_starts, share_of_process, step_seed
 from moodbook.training.processes import share_batch_norm
 from moodbook.training.progress import Display
 from moodbook.training.run_folder import MetricsLog, require_same
@@ -142,11 +142,12 @@ class _Training:
 
     def _train_epoch(self) -> None:
         batches = self._batches()
+        starts = self._starts()
         started = time.monotonic() - self._epoch.seconds
         written = time.monotonic()
         for index in range(self._epoch.batch, len(batches)):
             due = time.monotonic() - written >= self._plan.checkpoint_seconds and index + 1 < len(batches)
-            due = self._train_batch(batches[index], due)
+            due = self._train_batch(batches[index], starts, due)
             self._epoch.batch = index + 1
             self._epoch.seconds = time.monotonic() - started
             self._display.advance((self._epoch.number - 1) * len(batches) + index + 1, self._detail())
@@ -154,11 +155,17 @@ class _Training:
                 self._checkpoint()
                 written = time.monotonic()
 
-    def _train_batch(self, rows: np.ndarray, checkpoint_due: bool) -> bool:
+    def _starts(self) -> np.ndarray | None:
+        """Draw where each example of this epoch starts in its track, where the recipe wants random crops."""
+        if not self._plan.config.random_crops:
+            return None
+        return epoch_starts(len(self._step.examples), self._plan.seed, self._step.number, self._epoch.number)
+
+    def _train_batch(self, rows: np.ndarray, starts: np.ndarray | None, checkpoint_due: bool) -> bool:
         """Learn from one batch; say whether the main process wants a checkpoint."""
         machine = self._machine
         share = share_of_process(rows, machine.processes, machine.process)
-        batch = self._step.examples.batch(share, machine.device)
+        batch = self._step.examples.batch(share, machine.device, None if starts is None else starts[share])
         with reduced(self._plan.precision, machine.device):
             losses: Losses = self._module(batch.inputs, batch.targets)
         # The batch's mean is the sum of the shares' means, each with the weight of its size.

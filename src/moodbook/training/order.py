@@ -7,7 +7,7 @@ batch, and several processes agree on every batch without a word.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
 
 def epoch_batches(examples: int, batch_size: int, seed: int, step: int, epoch: int) -> list[Int[np.ndarray, " batch"]]:
@@ -28,6 +28,11 @@ def epoch_batches(examples: int, batch_size: int, seed: int, step: int, epoch: i
     """
     order = np.random.default_rng([seed, step, epoch]).permutation(examples)
     return np.array_split(order, -(-examples // batch_size))
+
+
+def epoch_starts(examples: int, seed: int, step: int, epoch: int) -> Float64[np.ndarray, " examples"]:
+    """Draw, for each example of an epoch, where in its track it starts: uniform in [0, 1)."""
+    return np.random.default_rng([seed, step, epoch, 1]).random(examples)
 
 
 def share_of_process(rows: Int[np.ndarray, " rows"], processes: int, process: int) -> Int[np.ndarray, " share"]:

@@ -47,6 +47,9 @@ class StepConfig(Config):
     """Epochs without a better validation figure before the step stops and the best epoch is restored."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 where the processor multiplies it natively, float32 elsewhere."""
+    random_crops: bool = False
+    """True: in each epoch an example starts anywhere in its track where a whole segment fits, instead of at its own
+    segment. Needs ``data.segments = "all"``."""
 
 
 class Step1Config(StepConfig):
@@ -89,6 +92,8 @@ class Recipe(Config):
             raise ValueError(
                 f"classifier {self.classifier.kind!r} reads no latents: drop [vqvae], [step_1] and step_2.update_vqvae"
             )
+        if self.data.segments != "all" and any(step.random_crops for step in (self.step_1, self.step_2) if step):
+            raise ValueError('random_crops have nothing to choose from in a first segment: set data.segments = "all"')
         return self
 
     @property
