@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from moodbook.training.machine import flushed_denormals, lay_out, multiplies_bfloat16, reduced, resolve_precision
+from moodbook.training.machine import lay_out, multiplies_bfloat16, reduced, resolve_precision, tuned_processor
 from moodbook.training.processes import SharedBatchNorm
 
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def test_bfloat16_multiplies_channels_last_and_keeps_float32_weights() -> None:
 
 def test_denormals_are_zero_only_while_training() -> None:
     tiny = torch.tensor([1e-38])
-    with flushed_denormals():
+    with tuned_processor():
         assert (tiny / 100).item() == 0.0
     assert (tiny / 100).item() > 0.0
 

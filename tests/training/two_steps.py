@@ -20,7 +20,7 @@ from moodbook.networks.config import CNNConfig, NetworkConfig, VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.examples import Examples
 from moodbook.training.loop import train_step
-from moodbook.training.machine import Machine, flushed_denormals
+from moodbook.training.machine import Machine, tuned_processor
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Step1Config, Step2Config
 from moodbook.training.run_folder import MetricsLog
@@ -99,7 +99,7 @@ def serve() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    with flushed_denormals():
+    with tuned_processor():
         if len(sys.argv) > 1:
             train_both_steps(Path(sys.argv[1]), Display(), TO_SHARE)
         else:

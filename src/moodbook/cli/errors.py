@@ -21,8 +21,8 @@ SOME_FILES_FAILED = 1
 RUN_FAILED = 2
 INTERRUPTED = 130
 
-# What a stream that is open already can answer to a write; it names no file. Without a buffer (PYTHONUNBUFFERED=1) it is
-# the verb's own write that fails, and nothing is left for the last flush.
+# What an open stream can answer to a write; such an error names no file. Without a buffer (PYTHONUNBUFFERED=1) the
+# verb's own write fails, and nothing is left for the last flush.
 _OUTPUT_ERRORS = {errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG, errno.EBADF}
 
 P = ParamSpec("P")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from moodbook.evaluation.findings import honest_decisions
 from moodbook.evaluation.tag_axis import best_assignment
-from moodbook.evaluation.thresholds import cross_fit, decide, fit_thresholds
+from moodbook.evaluation.thresholds import decide, fit_thresholds
 from moodbook.tags import TagSet
 
 SAME_SHARE = 0.9
@@ -27,7 +28,7 @@ DIFFERENT_SHARE = 1e-3
 FEW_FIT_SHARE = 0.1
 """Share of the thresholds that may fit a tag's decisions (one at least) before they tell nothing about which it was."""
 TELLING_SHARE = 0.5
-"""Share of the tags that must tell before decisions are called those of thresholds in an unknown order."""
+"""Share of the tags that must tell where they came from: the others agree with anything."""
 
 BY_NAME = "by name"
 NOT_STRICT = "by name, with >= instead of >"
@@ -49,8 +50,10 @@ class FittedOnTruth:
     """How far thresholds or decisions are those fitted on the ground truth itself."""
 
     tags: int
-    """Tags that could tell: the fit decides some track, and a fit on half of the tracks decides otherwise."""
+    """Tags that could tell: the fit decides some track."""
     same_tags: int
+    telling_tags: int
+    """Of those that agree, the tags for which no fit on half of the tracks comes to the same decisions."""
     cells: int
     differ: int
 
@@ -128,16 +131,23 @@ def compare_with_fit(
 ) -> FittedOnTruth:
     """Count the tags and cells in which decisions equal those of thresholds fitted on this very ground truth."""
     fitted = decide(probabilities, fit_thresholds(ground_truth, probabilities, tags, without_positives="never"), tags)
-    # Scores of a few values leave so few ways to decide that an honest fit comes to the same ones.
-    elsewhere = cross_fit(ground_truth, probabilities, tags, seed=0).decisions
-    telling = fitted.any(axis=0) & (fitted != elsewhere).any(axis=0)
-    same = telling & (fitted == decisions).all(axis=0)
-    return FittedOnTruth(int(telling.sum()), int(same.sum()), decisions.size, int((fitted != decisions).sum()))
+    could_tell = fitted.any(axis=0)
+    same = could_tell & (fitted == decisions).all(axis=0)
+    telling = same
+    if same.any():
+        # Scores of a few values leave so few ways to decide that an honest fit comes to the same ones.
+        for elsewhere in honest_decisions(ground_truth, probabilities, tags, None, None):
+            telling = telling & (fitted != elsewhere).any(axis=0)
+    return FittedOnTruth(
+        int(could_tell.sum()), int(same.sum()), int(telling.sum()), decisions.size, int((fitted != decisions).sum())
+    )
 
 
 def is_fitted(found: FittedOnTruth) -> bool:
     """Judge whether so many tags can agree only because the thresholds were fitted there."""
-    return found.same_tags >= max(MIN_SAME_TAGS, SAME_SHARE * found.tags)
+    return found.same_tags >= SAME_SHARE * found.tags and found.telling_tags >= max(
+        MIN_SAME_TAGS, TELLING_SHARE * found.same_tags
+    )
 
 
 def find_renamed(thresholds: Mapping[str, float], fitted: Mapping[str, float], source: str) -> Renamed | None:

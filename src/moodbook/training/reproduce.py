@@ -19,7 +19,7 @@ from moodbook.networks.config import PopularityConfig
 from moodbook.training.checkpoint import write_json, write_text
 from moodbook.training.experiment import Experiment, LearnedTagger, Prepared
 from moodbook.training.given import LearnedVQVAE
-from moodbook.training.machine import Machine, flushed_denormals
+from moodbook.training.machine import Machine, tuned_processor
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe
 from moodbook.training.report import Report, score_intervals
@@ -70,7 +70,7 @@ def reproduce(
         TrainingError: The folder is taken or holds another run, or training cannot start, resume or go on.
         DataError: The data set cannot be used, or the disk has no room.
     """
-    with flushed_denormals():
+    with tuned_processor():
         experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, vqvae, checkpoint_seconds)
         dataset = experiment.dataset  # Without the tags that the recipe leaves out.
         findings = check(dataset, compare=False)
@@ -144,7 +144,7 @@ def train_vqvae(
     """
     if recipe.vqvae is None:
         raise TrainingError(f"recipe '{recipe.name}' has no VQ-VAE, so it has no step 1; name another recipe")
-    with flushed_denormals():
+    with tuned_processor():
         experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, None, checkpoint_seconds)
         return experiment.step_1(experiment.prepare(("train", "validation"), labelled=False)).summary
 
@@ -178,7 +178,7 @@ def train_tagger(
     """
     if isinstance(recipe.classifier, PopularityConfig):
         raise TrainingError(f"recipe '{recipe.name}' counts tags and has nothing to train; run `moodbook reproduce`")
-    with flushed_denormals():
+    with tuned_processor():
         experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, vqvae, checkpoint_seconds)
         prepared = experiment.prepare(("train", "validation"), labelled=True)
         learned = experiment.step_1(prepared) if recipe.vqvae is not None else None
