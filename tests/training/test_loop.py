@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from moodbook.errors import TrainingError
-from moodbook.networks.config import CNNConfig, NetworkConfig, VGGishConfig, VQVAEConfig
+from moodbook.networks.config import CNNConfig, GRUConfig, NetworkConfig, VGGishConfig, VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.examples import Examples
 from moodbook.training.loop import train_step
@@ -202,3 +202,17 @@ def test_bfloat16_trains_too(
     assert rows[1]["train"]["loss"] < rows[0]["train"]["loss"]
     # Weights and look-up stay float32; only products are reduced.
     assert {value.dtype for value in step.network.state_dict().values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize("classifier", [CNN.classifier, GRUConfig(hidden=4, dense=(4,)), VGGishConfig(maps=(2,) * 5)])
+def test_an_output_at_the_prior_says_the_tags_shares_of_anything(
+    classifier: Any, make_examples: Callable[..., Examples]
+) -> None:
+    examples = make_examples(np.array([[1, 0], [1, 0], [1, 0], [0, 0]]))
+    system = NetworkConfig(vqvae=None if classifier.kind == "vggish" else NARROW, classifier=classifier)
+    weights = None if system.vqvae is None else VQVAE(NARROW).state_dict()
+    validation = make_examples(EIGHT)
+    step = Step2(system, 2, 0, examples, validation, 4, weights, update_vqvae=True, start_at_prior=True)
+    logits = step.network.eval()(torch.from_numpy(examples.inputs.astype(np.float32))).logits
+    # 3 of 4 and 0 of 4, with half an example of each kind added.
+    torch.testing.assert_close(logits.sigmoid(), torch.tensor([[3.5 / 5, 0.5 / 5]]).repeat(4, 1))

@@ -15,6 +15,7 @@ import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.errors import AudioError, DataError
+from moodbook.model import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -42,7 +43,9 @@ def tag(
     first_segment: Annotated[
         bool, typer.Option("--first-segment", help="Hear only the first 23.8 s, as the 2019 paper did.")
     ] = False,
-    model: Annotated[str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")] = "demo",
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")
+    ] = DEFAULT_MODEL,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Take what a damaged file gives up to the damage.")
     ] = False,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from moodbook.features import SEGMENT_SECONDS
+from moodbook.model import DEFAULT_MODEL
 from moodbook.model.bundle import Bundle, read_bundle
 from moodbook.model.engine import Engine, Precision
 from moodbook.model.listening import Heard, Hearing, listen, listen_ahead, reason
@@ -36,7 +37,7 @@ class Tagger:
 
     @classmethod
     def load(
-        cls, name_or_folder: str | Path = "demo", *, precision: Precision = "f32", threads: int | None = None
+        cls, name_or_folder: str | Path = DEFAULT_MODEL, *, precision: Precision = "f32", threads: int | None = None
     ) -> Tagger:
         """Load a model by the name of one that comes with Moodbook, or from a folder.
 

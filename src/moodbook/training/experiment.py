@@ -225,6 +225,7 @@ class Experiment:
             recipe.step_2.batch_size,
             None if learned is None else learned.weights,
             recipe.step_2.update_vqvae,
+            recipe.step_2.start_at_prior,
         )
         summary = train_step(
             step, self._plan(recipe.step_2, STEP_2, prepared), self.machine, self._metrics, self.display

@@ -66,6 +66,9 @@ class Step2Config(StepConfig):
 
     update_vqvae: bool = False
     """True: the VQ-VAE learns on (Runs 1, 3, 5). False: it is fixed, its batch norm included (Runs 2, 4)."""
+    start_at_prior: bool = False
+    """True: the output layer starts by giving each tag the share of the training examples that have it, whatever the
+    input. False, as the authors: it starts at random, and a short training spends its epochs on unlearning that."""
 
 
 class Recipe(Config):
@@ -75,6 +78,8 @@ class Recipe(Config):
     """Safe as the name of a folder and of a model: letters, digits and ``._+-``."""
     source: str = ""
     """What the recipe follows: the row and sentence of the paper, or why it is ours."""
+    notes: tuple[str, ...] = ()
+    """What a model trained by it cannot do; its card says so."""
     seed: int = Field(0, ge=0)
     features: FeatureConfig = FeatureConfig()
     data: DataRules = DataRules()

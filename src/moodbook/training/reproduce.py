@@ -269,7 +269,9 @@ def _write(
         weights: Mapping[str, np.ndarray] = popularity_weights(dataset.tags, most_frequent)
     else:
         weights = {name: value.cpu().numpy() for name, value in tagger.network.state_dict().items()}
-    notes = [f"Tags that no validation track has are never decided: {', '.join(report.never_decided)}."]
+    notes = list(recipe.notes)
+    if report.never_decided:
+        notes.append(f"Tags that no validation track has are never decided: {', '.join(report.never_decided)}.")
     write_bundle(
         folder / BUNDLE,
         network=recipe.network,
@@ -291,7 +293,7 @@ def _write(
             ),
             credits=(dataset.citation,) if dataset.citation else (),
             metrics=report.card_metrics(),
-            notes=tuple(notes) if report.never_decided else (),
+            notes=tuple(notes),
         ),
         overwrite=True,
     )

@@ -35,6 +35,7 @@ class Step2(TrainingStep):
         batch_size: Segments scored at once on validation.
         vqvae_weights: What step 1 learned; None for a classifier without a VQ-VAE.
         update_vqvae: Whether the VQ-VAE learns on.
+        start_at_prior: Whether the output layer starts at the tags' shares; see `Step2Config`.
 
     Raises:
         TrainingError: The weights are not those of this VQ-VAE, or validation has no tag that some tracks have and
@@ -55,6 +56,7 @@ class Step2(TrainingStep):
         batch_size: int,
         vqvae_weights: Mapping[str, Tensor] | None,
         update_vqvae: bool,
+        start_at_prior: bool = False,
     ) -> None:
         torch.manual_seed(step_seed(seed, self.number))
         self.network = build_network(config, n_tags)
@@ -69,6 +71,8 @@ class Step2(TrainingStep):
                 self.network.fix_vqvae()
         self.loss = TaggingLoss(self.network)
         self.examples = train.to_learn_from()
+        if start_at_prior and self.examples.ground_truth is not None:
+            set_output_to_prior(self.network, self.examples.ground_truth[self.examples.tracks])
         self._validation = validation
         self._batch_size = batch_size
         self._truth = _truth_of(validation)
@@ -86,6 +90,24 @@ class Step2(TrainingStep):
             "roc_auc": float(np.mean([roc_auc(self._truth[:, column], scores[:, column]) for column in both])),
             "pr_auc": float(np.mean([pr_auc(self._truth[:, column], scores[:, column]) for column in both])),
         }
+
+
+@torch.no_grad()
+def set_output_to_prior(network: TaggingNetwork, ground_truth: Float32[np.ndarray, "examples tags"]) -> None:
+    """Let a fresh network say the share of each tag, whatever it hears.
+
+    Args:
+        network: Its output layer gets weights of zero and the log odds of the tags as its bias.
+        ground_truth: The tags of the training examples.
+
+    Source:
+        Lin et al.: Focal Loss for Dense Object Detection, 2017, section 4.1, there with one share for all classes. Half
+        an example with the tag and half of one without it are added, so that no tag starts at 0 or 1.
+    """
+    share = (ground_truth.sum(axis=0) + 0.5) / (len(ground_truth) + 1)
+    output = network.classifier.output
+    torch.nn.init.zeros_(output.weight)
+    output.bias.copy_(torch.from_numpy(np.log(share / (1 - share))))
 
 
 def load_vqvae(vqvae: VQVAE, weights: Mapping[str, Tensor]) -> None:
