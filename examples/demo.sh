@@ -8,7 +8,7 @@ export MOODBOOK_DATA="${MOODBOOK_DATA:-data}"
 RUN=${RUN:-runs/demo}
 
 echo "== 1/3  What do these recordings feel like?"
-"$BIN/moodbook" tag examples/recordings
+"$BIN/moodbook" tag examples/recordings --top 3
 
 echo
 echo "== 2/3  Fetching 28 labelled tracks"

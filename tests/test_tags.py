@@ -76,3 +76,9 @@ def test_a_tag_list_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(DataError, match="cannot read the tag list"):
         read_tags(tmp_path / "latin.txt")
+
+
+def test_a_tag_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "tags.txt"
+    path.write_bytes(b"\xef\xbb\xbfcalm\ndark\nepic\n")
+    assert read_tags(path) == TAGS

@@ -105,7 +105,7 @@ def read_tags(path: str | Path) -> TagSet:
         DataError: The file cannot be read, is empty or holds a name twice.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the tag list '{path}': {error}") from error
     names = tuple(line.strip().split("---")[-1] for line in text.splitlines() if line.strip())

@@ -10,8 +10,12 @@ import pytest
 
 from moodbook.evaluation.audit import audit
 from moodbook.evaluation.findings import Evidence, Finding, Validation
+from moodbook.evaluation.judge import judge
 from moodbook.evaluation.metrics import evaluate, score_decisions
+from moodbook.evaluation.threshold_traces import explain_decisions
 from moodbook.evaluation.thresholds import decide, fit_thresholds
+from moodbook.evaluation.verdict import System
+from moodbook.tags import TagSet
 
 
 def found(given: Any, probabilities: np.ndarray, kind: str, evidence: Evidence | None = None) -> Finding:
@@ -149,6 +153,40 @@ def test_test_fitted_thresholds_are_found(good_submission: Any, handed_in: str):
     assert finding.evidence["differ"] == 0
     oracle = score_decisions(good_submission.ground_truth, decisions, good_submission.tags).macro.f_score
     assert 0 < finding.would_be["F-score-macro"] < oracle
+
+
+def test_the_honest_figures_of_a_finding_are_those_of_the_honest_column(good_submission: Any):
+    given = good_submission
+    fitted = fit_thresholds(given.ground_truth, given.probabilities, given.tags)
+    validation = Validation(given.validation_truth, given.validation_probabilities)
+    evidence = Evidence(thresholds=fitted, validation=validation)
+    finding = found(given, given.probabilities, "thresholds-fitted-on-truth", evidence)
+    right = score_decisions(given.ground_truth, given.decisions, given.tags)
+    assert finding.would_be == {"F-score-macro": right.macro.f_score, "F-score-micro": right.micro.f_score}
+    evidence = Evidence(thresholds=fitted, artists=given.artists)
+    finding = found(given, given.probabilities, "thresholds-fitted-on-truth", evidence)
+    system = System("a", given.probabilities, thresholds=fitted)
+    verdict = judge(given.ground_truth, [system], given.tags, artists=given.artists, resamples=0)
+    honest = verdict.systems[0].columns[-1]
+    assert finding.would_be["F-score-macro"] == pytest.approx(honest.scores["F-score-macro"], abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", [0, 8, 11])
+def test_thresholds_of_few_values_are_not_called_fitted_on_the_truth(simulated: Callable[..., Any], seed: int):
+    given = simulated(seed, tracks=400, tags=12, skill=0.9, plain=True)
+    coarse, validation = ((3 * array).round() / 3 for array in (given.probabilities, given.validation_probabilities))
+    honest = fit_thresholds(given.validation_truth, validation, given.tags)
+    assert kinds(given, coarse, Evidence(decide(coarse, honest, given.tags), honest)) == set()
+
+
+def test_few_decisions_are_not_called_those_of_an_unknown_order():
+    generator = np.random.default_rng(0)
+    tags = TagSet(tuple(f"tag{k}" for k in range(30)))
+    probabilities = generator.random((40, 30))
+    thresholds = {name: 0.99 + 0.0001 * k for k, name in enumerate(tags)}
+    decisions = np.zeros(probabilities.shape, dtype=bool)
+    reading = explain_decisions(probabilities, decisions, thresholds, tags)
+    assert "unknown" not in reading.description
 
 
 def test_a_permuted_tag_axis_is_found_and_undone(good_submission: Any):

@@ -18,7 +18,7 @@ from moodbook.evaluation.duplicates import find_duplicates, keep_first, read_dup
 from moodbook.evaluation.findings import Validation
 from moodbook.evaluation.judge import judge
 from moodbook.evaluation.metrics import evaluate, score_decisions
-from moodbook.evaluation.tables import verdict_tables
+from moodbook.evaluation.tables import describe, verdict_tables
 from moodbook.evaluation.thresholds import cross_fit, decide, fit_thresholds
 from moodbook.evaluation.verdict import System, Verdict
 
@@ -171,7 +171,11 @@ def test_duplicate_groups_are_read_by_track(tmp_path: Any):
     ids = ["a", "b", "c", "d", "e", "f"]
     assert read_duplicates(path, ids) == ((1, 3), (0, 2, 4))
     assert keep_first(read_duplicates(path, ids), 6).tolist() == [True, True, False, False, False, True]
-    for text, message in (("a,z\n", "'z' is not among the 6 tracks"), ("a,b\nb,c\n", "'b' stands twice")):
+    for text, message in (
+        ("a,z\n", "'z' is not among the 6 tracks"),
+        ("a,b\nb,c\n", "'b' stands twice"),
+        ("a\nb\n", "no line holds two track ids"),
+    ):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=message):
             read_duplicates(path, ids)
@@ -212,6 +216,25 @@ def test_no_resamples_no_intervals(given: Any):
     verdict = verdict_on(given, System("a", given.probabilities), resamples=0)
     assert verdict.systems[0].intervals == {}
     assert math.isnan(verdict.systems[0].per_tag[given.tags.names[0]].roc_auc.low)
+
+
+def test_one_artist_gives_scores_but_nothing_that_needs_two(given: Any):
+    verdict = verdict_on(given, System("a", given.probabilities), artists=["x"] * 400)
+    assert list(verdict.systems[0].intervals) == ["tracks"]
+    assert list(columns(verdict)) == ["official"]
+    assert describe(verdict).endswith("95 % intervals from 60 resamples of tracks (seed 0)")
+
+
+def test_one_track_is_scored_without_intervals(given: Any):
+    verdict = judge(given.ground_truth[:1], [System("a", given.probabilities[:1])], given.tags)
+    assert verdict.systems[0].intervals == {}
+    assert list(columns(verdict)) == ["official"]
+    assert "intervals" not in describe(verdict)
+
+
+def test_no_track_is_refused(given: Any):
+    with pytest.raises(DataError, match="expected at least one track"):
+        judge(given.ground_truth[:0], [System("a", given.probabilities[:0])], given.tags)
 
 
 def test_what_cannot_be_scored_is_refused_with_its_name(given: Any):

@@ -72,6 +72,7 @@ def test_an_index_with_joined_tags_is_a_track_list(tmp_path: Path):
 def test_a_plain_list_of_ids_is_a_track_list(tmp_path: Path):
     listed = read_track_list(write(tmp_path / "ids.txt", "b\n\na\n"))
     assert listed.track_ids == ("b", "a")
+    assert read_track_list(write(tmp_path / "headed.txt", "id\nb\na\n")).track_ids == ("b", "a")
     with pytest.raises(DataError, match="holds no tags"):
         listed.ground_truth(TAGS)
 
@@ -100,6 +101,10 @@ def test_a_tsv_without_ids_keeps_its_tag_names(tmp_path: Path):
     assert table.track_ids is None
     assert table.tags == TagSet(("happy", "calm"))
     assert align(table, TAGS, None, 1, "predictions").tolist() == [[0.2, 0.1]]
+
+
+def test_tags_may_be_numbers_where_the_header_names_the_track(tmp_path: Path):
+    assert read_table(write(tmp_path / "p.csv", "track_id,80,90\na,0.1,0.2\n")).tags == TagSet(("80", "90"))
 
 
 def test_decisions_are_bool_from_any_spelling(tmp_path: Path, official: Path):
@@ -175,6 +180,9 @@ def test_bad_rows_are_refused(tmp_path: Path, official: Path, rows: str, message
         ("p.csv", "", "is empty"),
         ("p.csv", "0.1,0.2\n0.3,0.4\n", "expected a header line with tag names"),
         ("p.csv", "track_id\na\n", "expected a header line with tag names"),
+        ("p.csv", "track_1,0.1,0.2\ntrack_2,0.3,0.4\n", "expected a header line with tag names"),
+        ("p.csv", "track_id;calm\na;0.1\n", "expected fields separated by commas, got the line 'track_id;calm'"),
+        ("p.tsv", "track_id,calm\na,0.1\n", "expected fields separated by tabs"),
         ("p.csv", "track_id,calm,calm\na,1,2\n", "stands twice in the tag set"),
         ("p.csv", 'track_id,calm\n"a,1\n', "cannot read"),
         ("p.parquet", "x", "expected a file ending in .npy, .csv or .tsv"),
