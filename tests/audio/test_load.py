@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -40,6 +41,24 @@ def best_correlation(one: np.ndarray, other: np.ndarray) -> float:
     size = 1 << 18
     spectrum = np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size))
     return float(np.fft.irfft(spectrum).max() / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def remuxed(source: Path, path: Path, container: str, delay_seconds: int = 0, film_seconds: int = 0) -> Path:
+    """Copy the packets of a recording, later by some seconds, into a container beside a film of some length."""
+    with av.open(str(source)) as recording, av.open(str(path), "w", format=container) as output:
+        stream = output.add_stream_from_template(recording.streams.audio[0])
+        if film_seconds:
+            film = output.add_stream("mpeg4", rate=1, width=16, height=16, pix_fmt="yuv420p")
+            for _ in range(film_seconds):
+                output.mux(film.encode(av.VideoFrame(16, 16, "yuv420p")))
+            output.mux(film.encode(None))
+        for packet in recording.demux(recording.streams.audio[0]):
+            if packet.dts is not None and packet.size:
+                delay = round(delay_seconds / packet.time_base)
+                packet.pts, packet.dts = packet.pts + delay, packet.dts + delay
+                packet.stream = stream
+                output.mux(packet)
+    return path
 
 
 class TestFormats:
@@ -126,6 +145,38 @@ class TestFormats:
         path = tmp_path / "song"
         path.write_bytes(audio_files(kind).read_bytes() + ape_tag + b"TAG" + bytes(125))
         assert np.array_equal(audio.load(path), audio.load(audio_files(kind)))
+
+    @pytest.mark.parametrize("kind", ["ogg", "opus"])
+    def test_ogg_streams_one_behind_the_other_are_one_track(
+        self, audio_files: AudioFiles, tmp_path: Path, kind: str
+    ) -> None:
+        first, second = audio_files(kind), audio_files(kind, seconds=2.0)
+        path = tmp_path / "radio"
+        path.write_bytes(first.read_bytes() + second.read_bytes())
+        chained, parts = audio.load(path), [audio.load(first), audio.load(second)]
+        # The first stream ends with a whole frame of its codec.
+        assert len(chained) / SAMPLE_RATE == pytest.approx(5.0, abs=0.03)
+        # FFmpeg decodes such a file, and the resampler hears no end between the parts.
+        assert np.abs(chained[: len(parts[0])] - parts[0])[:-100].max() < 2e-3
+        assert best_correlation(chained[len(parts[0]) :], parts[1]) > 0.99
+        assert audio.probe(path).duration_seconds is None
+        assert audio.probe(path).container == "ogg"
+
+    @pytest.mark.parametrize(("kind", "container"), [("mka", "matroska"), ("wma", "asf")])
+    def test_a_recording_that_does_not_begin_at_time_0_is_whole(
+        self, audio_files: AudioFiles, tmp_path: Path, kind: str, container: str
+    ) -> None:
+        path = remuxed(audio_files(kind), tmp_path / "later", container, delay_seconds=4)
+        assert np.array_equal(audio.load(path), audio.load(audio_files(kind)))
+        assert audio.probe(path).duration_seconds == pytest.approx(3.0, abs=0.1)
+
+    @pytest.mark.parametrize(("kind", "container"), [("mka", "matroska"), ("wma", "asf")])
+    def test_music_that_ends_before_its_film_is_whole(
+        self, audio_files: AudioFiles, tmp_path: Path, kind: str, container: str
+    ) -> None:
+        path = remuxed(audio_files(kind), tmp_path / "film", container, film_seconds=8)
+        assert np.array_equal(audio.load(path), audio.load(audio_files(kind)))
+        assert audio.probe(path).duration_seconds is None
 
     def test_files_are_closed(self, audio_files: AudioFiles) -> None:
         descriptors = Path("/proc/self/fd")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from moodbook.cli import app as app_module
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
+from moodbook.errors import DataError
 
 VERB = """
 import os, sys, typer
@@ -61,6 +62,12 @@ def test_a_mistake_of_ours_is_one_line_and_exit_2() -> None:
     )
 
 
+def test_a_name_in_a_message_cannot_command_the_terminal() -> None:
+    done = ends_with(DataError("found nothing below 'a\x1b[31m\nb'"))
+
+    assert (done.exit_code, done.stderr) == (2, r"moodbook: found nothing below 'a\x1b[31m\x0ab'" + "\n")
+
+
 def test_the_traceback_is_shown_when_asked_for() -> None:
     lines = ends_with(KeyError("x"), MOODBOOK_DEBUG="1").stderr.splitlines()
 
@@ -107,6 +114,25 @@ def test_an_output_that_nobody_reads_ends_quietly(arguments: tuple[str, ...], un
     os.close(writer)
 
     assert (done.returncode, done.stderr) == (2, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("closed", "recipe", "code", "stdout", "stderr"),
+    [
+        (">&-", "run-4", 2, "", "moodbook: cannot write the output: Bad file descriptor\n"),
+        ("2>&-", "run-4", 0, '"name": "run-4"', ""),
+        ("2>&-", "absent", 2, "", ""),
+    ],
+)
+def test_streams_that_the_caller_closed(closed: str, recipe: str, code: int, stdout: str, stderr: str) -> None:
+    program = [sys.executable, "-c", "from moodbook.cli.app import main; main()", "info", "--recipe", recipe]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" "$@" {closed}', *program], capture_output=True, text=True, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (code, stderr)
+    assert stdout in done.stdout
 
 
 @pytest.mark.parametrize("module", ["typer", "moodbook.cli.tag"])

@@ -219,24 +219,14 @@ def test_any_file_name_gives_valid_utf8(tiny_bundle, write_music, tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_on_a_terminal_it_draws_a_table(tiny_bundle, write_music, tmp_path):
-    import pty
-
     path = write_music(seconds=60)
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN, "--model", str(tiny_bundle.folder), str(path), str(tmp_path / "absent.wav")],
-        stdout=child,
-        stderr=child,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "PYTHONUTF8": "1"},
-    )
-    os.close(child)
-    shown = b""
-    while chunk := _read(parent):
-        shown += chunk
-    assert process.wait(60) == 1
-    os.close(parent)
 
-    text = shown.decode("utf-8")
+    code, text = on_a_terminal(
+        [sys.executable, "-c", RUN, "--model", tiny_bundle.folder, path, tmp_path / "absent.wav"],
+        {"COLUMNS": "100", "PYTHONUTF8": "1"},
+    )
+
+    assert code == 1
     assert "song.wav" in text
     assert "1:00" in text
     assert all(name in text for name in ("calm", "dark", "epic", "fast"))
@@ -244,6 +234,45 @@ def test_on_a_terminal_it_draws_a_table(tiny_bundle, write_music, tmp_path):
     assert "absent.wav" in text
     assert "tagging" in text  # The progress.
     assert "1 of 2 could not be tagged" in text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_name_that_the_terminal_cannot_show_ends_no_run(tiny_bundle, write_music, tmp_path):
+    folder = write_music("m/caf\N{LATIN SMALL LETTER E WITH ACUTE}.wav", 3).parent
+
+    code, text = on_a_terminal(
+        [
+            sys.executable,
+            "-c",
+            "from moodbook.cli.app import main; main()",
+            "tag",
+            "--model",
+            tiny_bundle.folder,
+            folder,
+        ],
+        {"COLUMNS": "300", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+    )
+
+    assert code == 0
+    assert r"caf\xe9.wav" in text
+    assert "####" in text
+
+
+def on_a_terminal(command: list[object], environment: dict[str, str]) -> tuple[int, str]:
+    """Run a command on a pseudo-terminal: its exit code, and what was shown."""
+    import pty
+
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=child, stderr=child, env={**os.environ, "TERM": "xterm", **environment}
+    )
+    os.close(child)
+    shown = b""
+    while chunk := _read(parent):
+        shown += chunk
+    code = process.wait(60)
+    os.close(parent)
+    return code, shown.decode("utf-8")
 
 
 def _read(descriptor: int) -> bytes:

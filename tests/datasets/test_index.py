@@ -169,3 +169,12 @@ def test_a_folder_must_hold_tag_folders(tmp_path: Path) -> None:
     write_bytes(tmp_path / "loose.mp3", b"")
     with pytest.raises(DataError, match=r"loose.mp3' lies beside the tag folders"):
         read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["calm/one.mp3", "calm/more", "more"])
+def test_links_are_refused_and_not_left_out_without_a_word(tmp_path: Path, name: str) -> None:
+    elsewhere = write_bytes(tmp_path / "elsewhere" / "one.mp3", b"")
+    write_bytes(tmp_path / "music" / "calm" / "two.mp3", b"")
+    (tmp_path / "music" / name).symlink_to(elsewhere if name.endswith(".mp3") else elsewhere.parent)
+    with pytest.raises(DataError, match=rf"{name}' is a link; links below a folder are not followed"):
+        read_folder(tmp_path / "music")

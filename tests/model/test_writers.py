@@ -143,6 +143,26 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch, call
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_disk_that_is_full_while_it_is_written_to_is_named_too(tmp_path, name):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def write_too_much():
+        with open_writer(tmp_path / name, TAGS) as writer:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+            for _ in range(1000):
+                writer.write(SCORES)
+
+    try:
+        with pytest.raises(DataError, match=rf"cannot write '.*{name}': File too large"):
+            write_too_much()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_errors_of_others_are_not_taken_for_its_own(tmp_path):
     with pytest.raises(BrokenPipeError), open_writer(tmp_path / "out.jsonl", TAGS):
         raise BrokenPipeError

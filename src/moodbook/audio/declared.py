@@ -16,6 +16,7 @@ from moodbook.audio.containers import Container
 _UNKNOWN_SIZE = 0x7FFF_0000  # Programs that write to a pipe put 0x7FFFxxxx or 0xFFFFFFFF where the size should stand.
 _OGG_TAIL_BYTES = 1 << 18  # Holds the last page for sure: a page has 65,307 bytes at most.
 _OGG_END_OF_STREAM = 4
+_OGG_SERIAL = slice(14, 18)  # Where the head of a page says to which stream it belongs.
 
 
 def declared_share(file: BinaryIO, container: Container, size: int) -> float:
@@ -49,6 +50,18 @@ def declared_share(file: BinaryIO, container: Container, size: int) -> float:
 
 def is_unfinished_ogg(file: BinaryIO, size: int) -> bool:
     """Whether the last whole page of an Ogg file is not marked as the end of a stream."""
+    page = _last_ogg_page(file, size)
+    return page is None or not page[5] & _OGG_END_OF_STREAM
+
+
+def is_chained_ogg(file: BinaryIO, start: int, size: int) -> bool:
+    """Whether an Ogg file ends in another stream than it begins with, as recordings of radio stations do."""
+    page = _last_ogg_page(file, size)
+    return page is not None and page[_OGG_SERIAL] != _read(file, start, 27)[_OGG_SERIAL]
+
+
+def _last_ogg_page(file: BinaryIO, size: int) -> bytes | None:
+    """Find the head of the last whole page of an Ogg file."""
     base = max(0, size - _OGG_TAIL_BYTES)
     tail = _read(file, base, size - base)
     page = tail.rfind(b"OggS\0")
@@ -56,9 +69,9 @@ def is_unfinished_ogg(file: BinaryIO, size: int) -> bool:
         if len(tail) >= page + 27:
             lacing = tail[page + 27 : page + 27 + tail[page + 26]]
             if len(lacing) == tail[page + 26] and page + 27 + len(lacing) + sum(lacing) <= len(tail):
-                return not tail[page + 5] & _OGG_END_OF_STREAM
+                return tail[page : page + 27]
         page = tail.rfind(b"OggS\0", 0, page)
-    return True
+    return None
 
 
 def _read(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from moodbook.audio.containers import Container, identify
+from moodbook.audio.declared import is_chained_ogg
 from moodbook.audio.decoder import BrokenStreamError, Decoder, UnsupportedCodecError
 from moodbook.audio.files import open_file
 from moodbook.audio.soundfile_decoder import SoundfileDecoder
@@ -56,6 +58,9 @@ def open_decoder(path: str | Path) -> Iterator[Decoder]:
 
 
 def _choose_decoder(file: BinaryIO, container: Container, size: int) -> Decoder:
+    if container.name in ("ogg vorbis", "ogg opus") and is_chained_ogg(file, container.start, size):
+        # libsndfile ends with the first stream. Where FFmpeg goes on, no header tells the length of the whole.
+        container = replace(container, name="ogg chain", decoder="ffmpeg", demuxer="ogg")
     if container.decoder == "soundfile":
         try:
             return SoundfileDecoder(file, container, size)

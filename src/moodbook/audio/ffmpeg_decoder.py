@@ -8,6 +8,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.stream import Disposition
 from jaxtyping import Float32
 
 from moodbook.audio.containers import Container
@@ -22,6 +23,8 @@ _BLOCK_SAMPLES = 1 << 15  # Frames of a codec, 1,024 samples or so, are gathered
 _SCALES = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 _DECLARING = frozenset({"mp4", "asf", "matroska", "ogg", "wavpack", "ape", "tta", "tak", "musepack", "dsf", "caf"})
 """Containers whose header states a length; FFmpeg estimates that of the others from the bit rate."""
+_SPANNING = frozenset({"asf", "matroska"})
+"""Those of them that state one length for all their tracks, from time 0 to the end of the longest."""
 _OPTIONS = {"protocol_whitelist": "none"}
 """No container may make FFmpeg open another file or an address."""
 
@@ -57,9 +60,9 @@ class FFmpegDecoder(Decoder):
         self._stream = self._container.streams.audio[0]
         self._first: AudioFrame | None = None
         self._frames = self._decode()
-        self.container = container.name
+        self.container = container.name.split()[0]
         self.codec = str(self._stream.codec_context.name)
-        self.is_unfinished = container.name == "ogg" and is_unfinished_ogg(file, size)
+        self.is_unfinished = self.container == "ogg" and is_unfinished_ogg(file, size)
         self._declares = container.name in _DECLARING
         try:
             # The header of AAC can understate rate and channels: the first frame decides.
@@ -80,9 +83,22 @@ class FFmpegDecoder(Decoder):
         """How long it plays, if the header says so."""
         if not self._declares:
             return None
+        if self.container in _SPANNING:
+            return self._span_seconds()
         if self._stream.duration is not None and self._stream.time_base is not None:
             return float(self._stream.duration * self._stream.time_base)
         return None if self._container.duration is None else self._container.duration / av.time_base
+
+    def _span_seconds(self) -> float | None:
+        # A picture on the cover is a track of the container too, but no long one.
+        tracks = [
+            stream
+            for stream in self._container.streams
+            if stream.type != "attachment" and Disposition.attached_pic not in stream.disposition
+        ]
+        if len(tracks) > 1 or self._container.duration is None:
+            return None
+        return (self._container.duration - (self._container.start_time or 0)) / av.time_base
 
     def close(self) -> None:
         """Let go of everything but the file itself."""

@@ -5,8 +5,11 @@ The verbs' modules import nothing heavy, so that `moodbook --help` answers at on
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, cast
 
 # Most of the time before a verb runs goes into these.
 try:
@@ -54,8 +57,21 @@ app.add_typer(train_app, name="train")
 app.add_typer(data, name="data")
 
 
+def _replace_closed_streams() -> None:
+    """Put something in the place of streams that were closed by whoever started the program: Python has None there."""
+    if cast(object, sys.stdout) is None:
+        # What cannot be written to: a run that prints has lost its output and says so, any other one goes well.
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if cast(object, sys.stderr) is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (for as long as the program runs)
+
+
 def main() -> None:
     """Run the command line."""
+    _replace_closed_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The name of a file may hold characters that the terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except KeyboardInterrupt:

@@ -55,7 +55,10 @@ def _run(verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
     except MoodbookError as error:
-        sys.stderr.write(f"moodbook: {error}\n")
+        from moodbook.model.scores import printable
+
+        # It may quote the name of a file, which is somebody else's text: no command for the terminal.
+        sys.stderr.write(f"moodbook: {printable(str(error))}\n")
         raise typer.Exit(RUN_FAILED) from error
     except KeyboardInterrupt:
         sys.stderr.write("moodbook: stopped by the user\n")

@@ -32,7 +32,7 @@ _LISTED_LINES = 10
 
 @ends_with_exit_code
 def tag(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Audio files, and folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Audio files, and folders of them.")],
     output: Annotated[
         Path | None,
         typer.Option(

@@ -101,16 +101,16 @@ def read_folder(path: str | Path, *, tags: TagSet | None = None, name: str | Non
     """Read a folder whose sub-folders name the tags: ``calm/one.mp3`` has the tag ``calm``.
 
     Audio files are found at any depth below a tag's folder. A track's id is its path below `path`, with ``/``. Files
-    beside the tag folders have no tag and are refused.
+    beside the tag folders have no tag and are refused; so are links, which would be followed out of the folder.
 
     Raises:
-        DataError: It is no folder, holds no audio, or has audio files outside any tag's folder.
+        DataError: It is no folder, holds no audio or links, or has audio files outside any tag's folder.
     """
     root = Path(path)
     if not root.is_dir():
         raise DataError(f"'{root}' is no folder; give a folder with one sub-folder a tag, or an index (CSV)")
     tracks = []
-    for found in audio.find([root]):
+    for found in audio.find([root], on_link=_refuse_link):
         below = Path(os.path.relpath(found, root))
         if len(below.parts) < 2:
             raise DataError(
@@ -125,6 +125,13 @@ def read_folder(path: str | Path, *, tags: TagSet | None = None, name: str | Non
         name=name or root.resolve().name,
         tracks=tuple(tracks),
         tags=tags if tags is not None else tag_set_of(tracks),
+    )
+
+
+def _refuse_link(path: Path) -> None:
+    raise DataError(
+        f"'{path}' is a link; links below a folder are not followed, so its music would be left out: put the files "
+        "themselves there, or write an index (CSV)"
     )
 
 

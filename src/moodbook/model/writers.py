@@ -110,12 +110,16 @@ def open_writer(path: str | Path, tags: TagSet, top: int | None = None) -> Itera
     try:
         with _errors_name(target):
             stream = draft.open("w", encoding="utf-8", newline="")
-        with stream:
+        try:
             with _errors_name(target):
                 writer = JsonLinesWriter(stream, top) if suffix == ".jsonl" else CsvWriter(stream, tags, top)
             yield _FileWriter(writer, target)
             with _errors_name(target):
                 stream.flush()
+        finally:
+            # A full disk refuses again what it refused before, in words that name no file.
+            with suppress(OSError):
+                stream.close()
         with _errors_name(target):
             place(draft, target)
     finally:
