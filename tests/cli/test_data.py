@@ -90,6 +90,7 @@ def test_long_lists_of_tracks_are_cut_for_the_eye(tmp_path: Path) -> None:
         (["check", "immich"], "run: moodbook data fetch immich|with: moodbook data fetch immich"),
         (["fetch", "nothing"], "there is no data set 'nothing'; those that can be fetched"),
         (["fetch", "macleod"], "Moodbook does not fetch it"),
+        (["fetch", "open", "--small", "--full"], "--small and --full exclude each other"),
         (["fetch", "jamendo-moodtheme", "--parts", "1-x"], "parts '1-x': write numbers and ranges"),
         (["fetch", "jamendo-moodtheme", "--parts", "100"], "parts '100': write numbers and ranges from 0 to 99"),
     ],

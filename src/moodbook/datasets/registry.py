@@ -13,6 +13,7 @@ from moodbook.datasets.jamendo import JAMENDO_SOURCES
 from moodbook.datasets.macleod import MACLEOD
 from moodbook.datasets.magnatagatune import MAGNATAGATUNE
 from moodbook.datasets.msd import MSD
+from moodbook.datasets.open_collection import OPEN
 from moodbook.datasets.places import data_root
 from moodbook.datasets.source import Source
 from moodbook.datasets.splits import assign_splits
@@ -21,7 +22,7 @@ from moodbook.files import is_folder, is_there
 from moodbook.tags import TagSet
 
 SOURCES: Mapping[str, Source] = {
-    source.name: source for source in (IMMICH, MACLEOD, *JAMENDO_SOURCES, MAGNATAGATUNE, MSD)
+    source.name: source for source in (IMMICH, MACLEOD, *JAMENDO_SOURCES, MAGNATAGATUNE, MSD, OPEN)
 }
 """The data sets that have a name."""
 
