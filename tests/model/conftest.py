@@ -15,6 +15,7 @@ from moodbook.networks.config import (
     CNNConfig,
     GRUConfig,
     NetworkConfig,
+    StatisticsConfig,
     VGGishConfig,
     VQVAEConfig,
 )
@@ -42,6 +43,8 @@ SYSTEMS = {
         vqvae=TYPE_2.model_copy(update={"skip": "identity", "type_2_decoder": "mirror"}), classifier=CNN
     ),
     "cnn, odd width": NetworkConfig(vqvae=VQVAEConfig(width=5, codebook_size=7, type=2), classifier=CNN),
+    "statistics": NetworkConfig(vqvae=TYPE_1, classifier=StatisticsConfig()),
+    "statistics, type 2": NetworkConfig(vqvae=TYPE_2, classifier=StatisticsConfig()),
     "vggish on latents": NetworkConfig(vqvae=TYPE_1, classifier=VGGISH.model_copy(update={"input": "latents"})),
     "vggish on log-mel": NetworkConfig(classifier=VGGISH),
 }

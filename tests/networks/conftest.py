@@ -14,6 +14,7 @@ from moodbook.networks.config import (
     CNNConfig,
     GRUConfig,
     NetworkConfig,
+    StatisticsConfig,
     VGGishConfig,
     VQVAEConfig,
 )
@@ -35,6 +36,7 @@ SYSTEMS = {
         vqvae=VQVAEConfig(width=8, codebook_size=16, type=2, type_2_decoder="mirror", skip="identity"),
         classifier=NARROW_CNN,
     ),
+    "statistics": NetworkConfig(vqvae=NARROW, classifier=StatisticsConfig()),
     "vggish-latents": NetworkConfig(vqvae=NARROW, classifier=NARROW_VGGISH.model_copy(update={"input": "latents"})),
     "vggish": NetworkConfig(classifier=NARROW_VGGISH),
 }

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from moodbook.errors import DataError
 from moodbook.networks.cnn import CNNClassifier
-from moodbook.networks.config import CNNConfig, GRUConfig, VGGishConfig, VQVAEConfig
+from moodbook.networks.config import CNNConfig, GRUConfig, StatisticsConfig, VGGishConfig, VQVAEConfig
 from moodbook.networks.gru import GRUClassifier
+from moodbook.networks.statistics import StatisticsClassifier
 from moodbook.networks.vggish import VGGish
 
 VQVAE_NARROW = VQVAEConfig(width=8, codebook_size=16)
@@ -255,3 +256,35 @@ def test_latents_of_another_vqvae_are_refused(make: type) -> None:
     }[make]
     with pytest.raises(DataError, match="expected latents of batch x 8 x 4 x steps, got 2 x 8 x 1 x 512"):
         make(config, VQVAE_NARROW, 3)(torch.randn(2, 8, 1, 512))
+
+
+def test_the_statistics_are_mean_spread_and_movement() -> None:
+    vqvae = VQVAEConfig(width=2, codebook_size=4, type=2)
+    classifier = StatisticsClassifier(StatisticsConfig(), vqvae, 6).eval()
+    with torch.no_grad():
+        classifier.output.weight.copy_(torch.eye(6))
+        classifier.output.bias.zero_()
+    latents = torch.zeros(1, 2, 1, 4)
+    latents[0, 0, 0] = torch.tensor([1.0, 3.0, 1.0, 3.0])
+    latents[0, 1, 0] = torch.tensor([0.0, 0.0, 4.0, 4.0])
+
+    # Means 2 and 2, standard deviations 1 and 2, mean steps 2 and 4/3; a fresh batch norm changes nothing.
+    torch.testing.assert_close(
+        classifier(latents), torch.tensor([[2.0, 2.0, 1.0, 2.0, 2.0, 4 / 3]]), rtol=2e-5, atol=2e-5
+    )
+
+
+def test_latents_that_stand_still_have_a_gradient() -> None:
+    classifier = StatisticsClassifier(StatisticsConfig(dropout=0.0), VQVAEConfig(width=2, codebook_size=4), 1)
+    latents = torch.ones(3, 2, 4, 8, requires_grad=True)
+    classifier(latents).sum().backward()
+    assert latents.grad is not None
+    assert latents.grad.isfinite().all()
+
+
+def test_statistics_of_one_step_or_one_clip_are_refused() -> None:
+    classifier = StatisticsClassifier(StatisticsConfig(), VQVAEConfig(width=2, codebook_size=4), 1)
+    with pytest.raises(DataError, match="expected at least 2 latent steps to measure movement, got 1"):
+        classifier(torch.zeros(2, 2, 4, 1))
+    with pytest.raises(DataError, match="batch norm cannot learn from a batch of one clip"):
+        classifier(torch.zeros(1, 2, 4, 8))

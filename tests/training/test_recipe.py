@@ -136,7 +136,7 @@ WRONG = {
     GRU: "name: Field required",
     'name = "x"\n[classifier]\nkind = "lstm"': (
         "classifier: Input tag 'lstm' found using 'kind' does not match any of the expected tags: "
-        "'gru', 'cnn', 'vggish', 'popularity'"
+        "'gru', 'cnn', 'vggish', 'statistics', 'popularity'"
     ),
     'name = "x"\n[classifier]\nkind = "cnn"': "classifier 'cnn' reads latents: give [vqvae] and [step_1]",
     'name = "x"\n[classifier]\nkind = "popularity"\n[vqvae]': (

@@ -22,12 +22,14 @@ from moodbook.networks.config import (
     CNNConfig,
     GRUConfig,
     NetworkConfig,
+    StatisticsConfig,
     VGGishConfig,
     VQVAEConfig,
 )
 from moodbook.networks.geometry import (
     RESIDUAL,
     RESIDUAL_BLOCKS,
+    SPREAD_EPSILON,
     TEMPORAL_KERNELS,
     VGGISH_POOLS,
     Convolution,
@@ -98,6 +100,8 @@ def head_graph(network: NetworkConfig, weights: Weights, batch: int) -> Model:
         logits = _gru_classifier(codes, dials, vqvae, weights, batch)
     elif isinstance(dials, CNNConfig):
         logits = _cnn_classifier(_latent_sequence(codes, vqvae, weights, batch), dials, vqvae, weights, batch)
+    elif isinstance(dials, StatisticsConfig):
+        logits = _statistics_classifier(_latent_sequence(codes, vqvae, weights, batch), vqvae, weights, batch)
     else:
         # The latents as an image: features x steps.
         image = ops.transpose(_latent_sequence(codes, vqvae, weights, batch), _integers(0, 2, 1))
@@ -231,6 +235,24 @@ def _temporal_maps(sequence: Node, weights: Weights, batch: int) -> list[Node]:
 def _back_end_block(hidden: Node, weights: Weights, index: int, padding: int) -> Node:
     rectified = ops.relu(_convolution_1d(hidden, weights, f"classifier.back_end.{index}", padding, padding))
     return _batch_norm(rectified, weights, f"classifier.back_end_norms.{index}")
+
+
+def _statistics_classifier(sequence: Node, vqvae: VQVAEConfig, weights: Weights, batch: int) -> Node:
+    """Mean, spread and movement over the steps; BN folded into the dense layer: w' = w a, b' = b - w' mean."""
+    time = _integers(1)
+    mean = ops.reduce_mean(sequence, time, True)
+    variance = ops.reduce_mean(ops.power(ops.subtract(sequence, mean), ops.constant(np.float32(2.0))), time)
+    spread = ops.sqrt(ops.add(variance, ops.constant(np.float32(SPREAD_EPSILON))))
+    first, last = _integers(0), _integers(LATENT_FRAMES)
+    one, before_last = _integers(1), _integers(LATENT_FRAMES - 1)
+    step = ops.subtract(ops.slice(sequence, one, last, one, one), ops.slice(sequence, first, before_last, one, one))
+    movement = ops.reduce_mean(ops.abs(step), time)
+    statistics = ops.concat([_reshape(mean, (batch, vqvae.features)), spread, movement], 1)
+    variance_seen = weights["classifier.norm.running_var"].astype(np.float64)
+    kernel = weights["classifier.output.weight"] / np.sqrt(variance_seen + _NORM_EPSILON)
+    bias = weights["classifier.output.bias"] - kernel @ weights["classifier.norm.running_mean"].astype(np.float64)
+    product = ops.matmul(statistics, ops.constant(kernel.astype(np.float32)), False, True)
+    return ops.add(product, ops.constant(bias.astype(np.float32)))
 
 
 def _vggish(image: Node, size: tuple[int, int], weights: Weights, batch: int) -> Node:

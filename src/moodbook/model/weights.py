@@ -16,6 +16,7 @@ from moodbook.networks.config import (
     CNNConfig,
     GRUConfig,
     NetworkConfig,
+    StatisticsConfig,
     VGGishConfig,
     VQVAEConfig,
 )
@@ -23,6 +24,7 @@ from moodbook.networks.geometry import (
     BACK_END_KERNEL,
     RESIDUAL,
     RESIDUAL_BLOCKS,
+    STATISTICS,
     TEMPORAL_KERNELS,
     Convolution,
     decoder_convolutions,
@@ -100,6 +102,8 @@ def _weights(network: NetworkConfig, n_tags: int, decoder: bool) -> Iterator[tup
         yield from _gru_classifier(dials, vqvae, n_tags)
     elif isinstance(dials, CNNConfig) and vqvae is not None:
         yield from _cnn_classifier(dials, vqvae, n_tags)
+    elif isinstance(dials, StatisticsConfig) and vqvae is not None:
+        yield from _statistics_classifier(vqvae, n_tags)
     elif isinstance(dials, VGGishConfig):
         yield from _vggish(dials, n_tags)
     else:
@@ -191,6 +195,13 @@ def _cnn_classifier(dials: CNNConfig, vqvae: VQVAEConfig, n_tags: int) -> Iterat
     yield from _affine("classifier.dense", (dials.dense, 2 * dials.hidden))
     yield from _norm("classifier.dense_norm", dials.dense)
     yield from _affine("classifier.output", (n_tags, dials.dense))
+
+
+def _statistics_classifier(vqvae: VQVAEConfig, n_tags: int) -> Iterator[tuple[str, Shape]]:
+    inputs = STATISTICS * vqvae.features
+    for part in ("running_mean", "running_var"):
+        yield f"classifier.norm.{part}", (inputs,)
+    yield from _affine("classifier.output", (n_tags, inputs))
 
 
 def _vggish(dials: VGGishConfig, n_tags: int) -> Iterator[tuple[str, Shape]]:

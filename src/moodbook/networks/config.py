@@ -87,13 +87,22 @@ class VGGishConfig(Config):
     dropout: float = Field(0.5, ge=0, lt=1)
 
 
+class StatisticsConfig(Config):
+    """Ours: one dense layer on the mean, the spread and the movement of each latent feature over the clip."""
+
+    kind: Literal["statistics"] = "statistics"
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+
 class PopularityConfig(Config):
     """The popularity baseline: the tag with most training tracks, for every track."""
 
     kind: Literal["popularity"] = "popularity"
 
 
-ClassifierConfig = Annotated[GRUConfig | CNNConfig | VGGishConfig | PopularityConfig, Field(discriminator="kind")]
+ClassifierConfig = Annotated[
+    GRUConfig | CNNConfig | VGGishConfig | StatisticsConfig | PopularityConfig, Field(discriminator="kind")
+]
 
 
 class NetworkConfig(Config):

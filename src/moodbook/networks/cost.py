@@ -16,6 +16,7 @@ from moodbook.networks.config import (
     CNNConfig,
     GRUConfig,
     NetworkConfig,
+    StatisticsConfig,
     VGGishConfig,
     VQVAEConfig,
 )
@@ -23,6 +24,7 @@ from moodbook.networks.geometry import (
     BACK_END_KERNEL,
     RESIDUAL,
     RESIDUAL_BLOCKS,
+    STATISTICS,
     TEMPORAL_KERNELS,
     VGGISH_POOLS,
     Convolution,
@@ -155,6 +157,8 @@ def _classifier(config: NetworkConfig, n_tags: int) -> _Cost:
         return _gru_classifier(dials, vqvae, n_tags)
     if isinstance(dials, CNNConfig) and vqvae:
         return _cnn_classifier(dials, vqvae, n_tags)
+    if isinstance(dials, StatisticsConfig) and vqvae:
+        return _dense(STATISTICS * vqvae.features, n_tags)
     if isinstance(dials, VGGishConfig):
         return _vggish(dials, (vqvae.features, LATENT_FRAMES) if vqvae else (N_MELS, SEGMENT_FRAMES), n_tags)
     return _Cost()

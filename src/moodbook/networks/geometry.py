@@ -22,6 +22,12 @@ TEMPORAL_KERNELS = (165, 128, 64, 32)
 BACK_END_KERNEL = 7
 """Steps that each back-end convolution of the CNN spans."""
 
+STATISTICS = 3
+"""Statistics of each latent feature that the statistical classifier reads: mean, spread, movement."""
+
+SPREAD_EPSILON = 1e-5
+"""Added to the variance before its root, so that latents that stand still have a gradient."""
+
 VGGISH_POOLS: tuple[Size, ...] = ((2, 4), (2, 4), (2, 4), (3, 5))
 """Max-pools of the first four VGG-ish blocks; the fifth (4 x 4 of the organisers) takes whatever is left."""
 

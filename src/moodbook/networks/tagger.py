@@ -14,10 +14,12 @@ from moodbook.networks.config import (
     GRUConfig,
     NetworkConfig,
     PopularityConfig,
+    StatisticsConfig,
     VGGishConfig,
 )
 from moodbook.networks.gru import GRUClassifier
 from moodbook.networks.quantizer import Quantized
+from moodbook.networks.statistics import StatisticsClassifier
 from moodbook.networks.vggish import VGGish
 from moodbook.networks.vqvae import VQVAE
 
@@ -121,12 +123,14 @@ def _check(config: NetworkConfig, n_tags: int) -> None:
         raise ModelError(f"a {config.classifier.kind!r} classifier on log-mel reads no latents: leave the VQ-VAE out")
 
 
-def _classifier(config: NetworkConfig, n_tags: int) -> GRUClassifier | CNNClassifier | VGGish:
+def _classifier(config: NetworkConfig, n_tags: int) -> GRUClassifier | CNNClassifier | StatisticsClassifier | VGGish:
     dials, vqvae = config.classifier, config.vqvae
     if isinstance(dials, GRUConfig) and vqvae is not None:
         return GRUClassifier(dials, vqvae, n_tags)
     if isinstance(dials, CNNConfig) and vqvae is not None:
         return CNNClassifier(dials, vqvae, n_tags)
+    if isinstance(dials, StatisticsConfig) and vqvae is not None:
+        return StatisticsClassifier(dials, vqvae, n_tags)
     if isinstance(dials, VGGishConfig):
         return VGGish(dials, vqvae, n_tags)
     raise ModelError(f"there is no network for classifier {dials.kind!r}")
