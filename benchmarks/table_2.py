@@ -1,14 +1,16 @@
 """Print the paper's Table 2, recomputed from the published arrays, with corrected F columns and intervals.
 
-    python benchmarks/table_2.py FOLDER
+    python benchmarks/table_2.py [FOLDER]
 
 FOLDER holds `official/` and `baselines/` (from MTG/mtg-jamendo-dataset, `data/` and `results/mediaeval/`) and `taiinn/`
-(the five submissions, from the authors' repository). Neither is part of this project. Takes about three minutes.
+(the five submissions, from the authors' repository); default: `mediaeval2019` in the shared data beside the checkout.
+Neither is part of this project. Takes about three minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,8 @@ from moodbook.evaluation.thresholds import read_thresholds
 from moodbook.evaluation.verdict import JudgedSystem, System
 from moodbook.tags import read_tags
 
+PUBLISHED = Path(os.environ.get("MOODBOOK_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "mediaeval2019"
+"""Where the arrays are looked for."""
 RUNS = {
     "Run-1": "run_1_vqvae+gru",
     "Run-2": "run_3_fixed_vqvae+gru",
@@ -42,7 +46,15 @@ PAIRS = [
 ]
 
 
-def read_systems(folder: Path, reference: Reference) -> list[System]:
+def read_published(folder: Path) -> tuple[Reference, list[System]]:
+    """Read the truth and the systems with everything that was handed in: two baselines, the five runs, their mean."""
+    official = folder / "official"
+    reference = read_reference(
+        official / "groundtruth-test.npy",
+        read_tags(official / "moodtheme_split.txt"),
+        tracks=official / "autotagging_moodtheme-split0-test.tsv",
+    )
+
     def read(files: Path, prefix: str, name: str, predictions: str = "prediction") -> System:
         (scores,) = files.glob(f"{prefix}*{predictions}*.npy")
         (decisions,) = files.glob(f"{prefix}*decisions*.npy")
@@ -60,7 +72,8 @@ def read_systems(folder: Path, reference: Reference) -> list[System]:
         read(baselines, "baseline_vggish", "VGG-ish"),
         *(read(folder / "taiinn" / run, "", name) for name, run in RUNS.items()),
     ]
-    return [*systems, System("mean of the runs", mean_of([system.probabilities for system in systems[2:]]))]
+    ensemble = System("mean of the runs", mean_of([system.probabilities for system in systems[2:]]))
+    return reference, [*systems, ensemble]
 
 
 def bracket(ends: Interval, signed: bool = False) -> str:
@@ -121,16 +134,13 @@ def difference_rows(reference: Reference, systems: dict[str, System], resamples:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="holds official/, baselines/ and taiinn/")
+    parser.add_argument("folder", type=Path, nargs="?", default=PUBLISHED, help="official/, baselines/ and taiinn/")
     parser.add_argument("--resamples", type=int, default=1000)
     arguments = parser.parse_args()
-    official = arguments.folder / "official"
-    reference = read_reference(
-        official / "groundtruth-test.npy",
-        read_tags(official / "moodtheme_split.txt"),
-        tracks=official / "autotagging_moodtheme-split0-test.tsv",
-    )
-    systems = read_systems(arguments.folder, reference)
+    if not arguments.folder.is_dir():
+        print(f"skipped: no published arrays at {arguments.folder}")
+        return
+    reference, systems = read_published(arguments.folder)
     verdict = judge(
         reference.ground_truth,
         systems,

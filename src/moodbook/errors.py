@@ -6,7 +6,8 @@
     │   ├── EmptyAudioError        decodes to no sample at all
     │   └── InvalidSamplesError    NaN or infinite samples
     ├── DataError             an index, a data set, an array or a submission is not what it must be
-    │   └── FetchError             a download failed, or its bytes are not the pinned ones
+    │   ├── FetchError             a download failed, or its bytes are not the pinned ones
+    │   └── UnscorableError        a submission of a wrong shape, or with scores that are no numbers
     ├── RecipeError           a recipe does not exist, or has an unknown or wrong key
     ├── ModelError            a model bundle is missing, damaged or altered
     ├── TrainingError         a training run cannot start, resume or go on
@@ -18,6 +19,7 @@ and ends with exit code 2 (or 1 where single files failed).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -57,6 +59,23 @@ class DataError(MoodbookError):
 
 class FetchError(DataError):
     """A download failed, or what arrived is not what was pinned."""
+
+
+class UnscorableError(DataError):
+    """Submissions cannot be scored.
+
+    Args:
+        systems: For each of them, what forbids it: the audit's findings as documents.
+    """
+
+    def __init__(self, systems: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
+        self.systems = systems
+        super().__init__(
+            "; ".join(
+                f"{name}: {'; '.join(str(finding['message']) for finding in findings)}"
+                for name, findings in systems.items()
+            )
+        )
 
 
 class RecipeError(MoodbookError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -39,17 +40,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, line: str, *, list_truth: bool = True) -> Result:
+def run(folder: Path, line: str, *, truth: str = "test.tsv") -> Result:
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command("evaluate", cls=EvaluateCommand)(evaluate)
-    truth = "test.tsv" if list_truth else "truth.npy"
     words = ["-g", truth, "-l", "tags.txt", *line.split(), "--resamples", "40"]
     arguments = [str(folder / word) if (folder / word).exists() or word.endswith(".html") else word for word in words]
     return CliRunner().invoke(app, arguments)
 
 
-def document(folder: Path, line: str, *, list_truth: bool = True) -> dict:
-    result = run(folder, line + " --json", list_truth=list_truth)
+def document(folder: Path, line: str, *, truth: str = "test.tsv") -> dict:
+    result = run(folder, line + " --json", truth=truth)
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -84,9 +84,52 @@ def test_several_systems_follow_one_option(folder: Path):
     found = document(folder, "-p a.csv --compare b.npy a.npy --mean a.npy b.npy")
     names = [system["name"] for system in found["systems"]]
     assert names == ["a.csv", "b", "a.npy", "mean of a.npy and b"]
-    assert len(found["differences"]) == 12
+    pairs = list(combinations(names, 2))
+    assert list(dict.fromkeys((one["first"], one["second"]) for one in found["differences"])) == pairs
+    # Four scores of ranks and, as nothing was submitted, two of the honest reading.
+    assert len(found["differences"]) == 6 * len(pairs)
     repeated = document(folder, "-p a.csv --compare b.npy --compare a.npy --mean a.npy --mean b.npy")
     assert repeated == found
+
+
+def test_every_system_brings_its_own_decisions_and_thresholds(folder: Path):
+    (folder / "low.txt").write_text("calm\t0.2\nepic\t0.2\nhappy\t0.2\n", encoding="utf-8")
+    line = "-p a.csv --compare b.npy a.npy --mean a.npy b.npy -d d.npy - - -t - low.txt --thresholds t.json"
+    found = document(folder, line)["systems"]
+    how = ["the decisions handed in", *["the thresholds handed in, applied by tag name"] * 2]
+    assert [system["decided_by"] for system in found] == [*how, "thresholds fitted on this ground truth"]
+    alone = document(folder, "-p b.npy -t low.txt")["systems"][0]
+    for key in ("scores", "f_columns", "intervals", "audit"):
+        assert found[1][key] == alone[key]
+
+
+def test_every_system_brings_its_own_validation(folder: Path):
+    line = "-p a.csv --compare b.npy --validation-ground-truth truth.npy --validation-predictions - a.npy"
+    found = document(folder, line)
+    meanings = [system["f_columns"][-1]["meaning"] for system in found["systems"]]
+    assert meanings[0].startswith("thresholds fitted on the other half")
+    assert meanings[1] == "thresholds fitted on validation predictions"
+    # What was fitted in different places is not compared.
+    assert [one["reading"] for one in found["differences"]] == [None] * 4
+
+
+def test_the_same_scores_with_other_decisions_are_told_apart(folder: Path):
+    found = document(folder, "-p a.npy --compare a.npy -t t.json -d - d.npy")
+    assert [system["name"] for system in found["systems"]] == ["a", "a (2)"]
+    assert {(one["first"], one["second"]) for one in found["differences"]} == {("a", "a (2)")}
+
+
+def test_files_in_capitals_are_read(folder: Path):
+    wanted = document(folder, "-p a.csv -t t.json -d d.npy")
+    for name in ("a.csv", "t.json", "d.npy", "test.tsv"):
+        (folder / name).rename(folder / name.upper())
+    line = "-p A.CSV -t T.JSON -d D.NPY"
+    result = run(folder, line + " --json", truth="TEST.TSV")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["systems"][0].pop("name") == "A"
+    assert wanted["systems"][0].pop("name") == "a"
+    assert found == wanted
 
 
 def test_the_mean_alone_is_the_system_judged(folder: Path):
@@ -103,7 +146,7 @@ def test_duplicates_by_file_and_by_themselves(folder: Path):
     scores = np.load(folder / "a.npy")
     scores[7] = scores[3]
     np.save(folder / "twin.npy", scores)
-    assert document(folder, "-p twin.npy --count-duplicates-once auto", list_truth=False)["duplicates_left_out"] == 1
+    assert document(folder, "-p twin.npy --count-duplicates-once auto", truth="truth.npy")["duplicates_left_out"] == 1
     # The list knows that the two are of different length.
     assert document(folder, "-p twin.npy --count-duplicates-once auto")["duplicates_left_out"] == 0
 
@@ -143,6 +186,8 @@ def test_tags_left_out_are_said_on_stderr(folder: Path):
         ("-p absent.npy", "cannot read 'absent.npy'"),
         ("-p a.csv -t a.csv", "expected a tag, a tab and a number"),
         ("-p a.csv -d a.npy", "probabilities belong to --predictions"),
+        ("-p a.csv -t t.json t.json", "--thresholds: expected a file each for 1 systems at most (a), got 2"),
+        ("-p a.csv --compare b.npy -d - d.npy d.npy", "--decisions: expected a file each for 2 systems"),
         ("-p a.csv --validation-predictions a.csv", "together"),
         ("-p a.csv --count-duplicates-once a.csv", "is not among the 120 tracks"),
     ],
@@ -161,7 +206,33 @@ def test_scores_that_are_not_finite_end_with_two(folder: Path):
     np.save(folder / "nan.npy", scores)
     result = run(folder, "-p nan.npy --json")
     assert result.exit_code == 2
-    assert "nan: 1 of 360 predictions are not finite numbers, in 1 of 3 tags (happy)" in result.stderr
+    message = "1 of 360 predictions are not finite numbers, in 1 of 3 tags (happy)"
+    assert f"nan: {message}" in result.stderr
+    (system,) = json.loads(result.stdout)["systems"]
+    assert system["name"] == "nan"
+    (finding,) = system["audit"]
+    assert (finding["kind"], finding["level"]) == ("not-finite", "error")
+    assert finding["message"].startswith(message)
+    assert finding["evidence"] == {"cells": 1, "tags": ["happy"]}
+
+
+def test_a_wrong_shape_is_a_finding_in_the_document(folder: Path):
+    np.save(folder / "turned.npy", np.load(folder / "a.npy").T)
+    result = run(folder, "-p a.npy --compare turned.npy --json")
+    assert result.exit_code == 2
+    (system,) = json.loads(result.stdout)["systems"]
+    (finding,) = system["audit"]
+    assert (finding["kind"], finding["level"]) == ("wrong-shape", "error")
+    assert finding["evidence"] == {"expected": "(120, 3)", "got": "(3, 120)"}
+    assert finding["message"] in result.stderr
+
+
+def test_any_other_error_is_a_document_too(folder: Path):
+    result = run(folder, "-p absent.npy --json")
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    assert found["systems"] == []
+    assert result.stderr == f"moodbook: {found['error']}\n"
 
 
 def test_an_unknown_protocol_lists_the_known(folder: Path):

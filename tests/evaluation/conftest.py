@@ -10,6 +10,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
+from moodbook.evaluation.findings import Evidence, Validation
 from moodbook.evaluation.thresholds import decide, fit_thresholds
 from moodbook.tags import TagSet
 
@@ -28,6 +29,32 @@ class Submission:
     thresholds: dict[str, float]
     """Fitted on validation."""
     decisions: np.ndarray
+
+    def shuffled_thresholds(self, seed: int = 0) -> dict[str, float]:
+        """Give the honest thresholds in a file of another order, each under its own name."""
+        names = list(self.tags)
+        return {names[k]: self.thresholds[names[k]] for k in np.random.default_rng(seed).permutation(len(names))}
+
+    def handed_in(self, seed: int) -> Evidence:
+        """Give what honest teams hand in, in turn."""
+        top_three = np.zeros(self.probabilities.shape, dtype=bool)
+        np.put_along_axis(top_three, np.argsort(-self.probabilities, axis=1)[:, :3], True, axis=1)
+        ways = [
+            Evidence(
+                decisions=self.decisions,
+                thresholds=self.shuffled_thresholds(seed),
+                validation=Validation(self.validation_truth, self.validation_probabilities),
+                artists=self.artists,
+                track_ids=self.track_ids,
+                keyed=True,
+            ),
+            Evidence(decisions=self.decisions),
+            Evidence(thresholds=self.thresholds, artists=self.artists),
+            Evidence(decisions=top_three),
+            Evidence(decisions=self.probabilities > 0.5, thresholds=dict.fromkeys(self.tags, 0.5)),
+            Evidence(decisions=self.decisions, thresholds={k: round(v, 4) for k, v in self.thresholds.items()}),
+        ]
+        return ways[seed % len(ways)]
 
 
 @dataclass(frozen=True)

@@ -31,48 +31,11 @@ def kinds(given: Any, probabilities: np.ndarray, evidence: Evidence) -> set[str]
     return {finding.kind for finding in findings if finding.level != "note"}
 
 
-def shuffled(given: Any, seed: int = 0) -> dict[str, float]:
-    """The honest thresholds in a file of another order, each under its own name."""
-    names = list(given.tags)
-    return {names[k]: given.thresholds[names[k]] for k in np.random.default_rng(seed).permutation(len(names))}
-
-
 def test_an_honest_submission_with_everything_is_clean(good_submission: Any):
-    evidence = Evidence(
-        decisions=good_submission.decisions,
-        thresholds=shuffled(good_submission),
-        validation=Validation(good_submission.validation_truth, good_submission.validation_probabilities),
-        artists=good_submission.artists,
-        track_ids=good_submission.track_ids,
-        keyed=True,
-    )
+    evidence = good_submission.handed_in(0)
+    assert evidence.thresholds is not None
+    assert evidence.validation is not None
     assert audit(good_submission.ground_truth, good_submission.probabilities, good_submission.tags, evidence) == ()
-
-
-def honest_evidence(given: Any, seed: int) -> Evidence:
-    """What honest teams hand in, in turn."""
-    ways = [
-        Evidence(
-            decisions=given.decisions,
-            thresholds=shuffled(given, seed),
-            validation=Validation(given.validation_truth, given.validation_probabilities),
-            artists=given.artists,
-            track_ids=given.track_ids,
-            keyed=True,
-        ),
-        Evidence(decisions=given.decisions),
-        Evidence(thresholds=given.thresholds, artists=given.artists),
-        Evidence(decisions=top_tags(given.probabilities)),
-        Evidence(decisions=given.probabilities > 0.5, thresholds=dict.fromkeys(given.tags, 0.5)),
-        Evidence(decisions=given.decisions, thresholds={k: round(v, 4) for k, v in given.thresholds.items()}),
-    ]
-    return ways[seed % len(ways)]
-
-
-def top_tags(probabilities: np.ndarray) -> np.ndarray:
-    decisions = np.zeros(probabilities.shape, dtype=bool)
-    np.put_along_axis(decisions, np.argsort(-probabilities, axis=1)[:, :3], True, axis=1)
-    return decisions
 
 
 @pytest.mark.parametrize(
@@ -83,13 +46,13 @@ def test_no_honest_submission_is_accused(simulated: Callable[..., Any], seeds: r
     accused = {}
     for seed in seeds:
         given = simulated(seed)
-        if kinds_found := kinds(given, given.probabilities, honest_evidence(given, seed)):
+        if kinds_found := kinds(given, given.probabilities, given.handed_in(seed)):
             accused[seed] = kinds_found
     assert accused == {}
 
 
 def test_thresholds_applied_by_position_are_found_to_the_cell(good_submission: Any):
-    stored = shuffled(good_submission)
+    stored = good_submission.shuffled_thresholds()
     applied = good_submission.probabilities > np.array(list(stored.values()))
     finding = found(
         good_submission, good_submission.probabilities, "thresholds-in-another-order", Evidence(applied, stored)
@@ -329,7 +292,7 @@ def test_wrong_shapes_are_found(good_submission: Any):
     finding = found(good_submission, good_submission.probabilities.T, "wrong-shape")
     assert "rows and columns are exchanged" in finding.message
     finding = found(good_submission, good_submission.probabilities[:-1], "wrong-shape")
-    assert "expected (1000, 20)" in finding.message
+    assert "expected shape (1000, 20), got (999, 20)" in finding.message
 
 
 def test_rows_that_name_no_track_are_noted(good_submission: Any):

@@ -7,16 +7,18 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from moodbook.errors import DataError
+from moodbook.errors import DataError, UnscorableError
 from moodbook.evaluation.duplicates import find_duplicates, keep_first, read_duplicates
 from moodbook.evaluation.findings import Validation
-from moodbook.evaluation.judge import judge
+from moodbook.evaluation.intervals import interval, resample_counts, resample_f
+from moodbook.evaluation.judge import F_SCORES, RANK_SCORES, judge
 from moodbook.evaluation.metrics import evaluate, score_decisions
 from moodbook.evaluation.tables import describe, verdict_tables
 from moodbook.evaluation.thresholds import cross_fit, decide, fit_thresholds
@@ -107,7 +109,10 @@ def test_intervals_stand_round_every_score(given: Any):
 
 def test_a_system_against_itself_differs_by_nothing(given: Any):
     verdict = verdict_on(given, System("a", given.probabilities), System("b", given.probabilities.copy()))
-    assert len(verdict.differences) == 4
+    assert [(one.reading, one.score) for one in verdict.differences] == [
+        *((None, score) for score in RANK_SCORES),
+        *(("honest", score) for score in F_SCORES),
+    ]
     for difference in verdict.differences:
         assert difference.difference == 0
         assert difference.intervals["tracks"].low == difference.intervals["tracks"].high == 0
@@ -121,13 +126,48 @@ def test_a_worse_system_is_clearly_behind_and_pairs_are_narrower(given: Any):
     verdict = verdict_on(
         given, System("a", given.probabilities), System("worse", worse), System("near", near), resamples=300
     )
-    by_name = {(one.second, one.score): one for one in verdict.differences}
+    by_name = {(one.second, one.score): one for one in verdict.differences if one.first == "a"}
     behind = by_name["worse", "ROC-AUC-macro"]
     assert behind.difference > 0
     assert behind.clear
     # Two systems that agree on most tracks: the pair is known far better than either system.
     pair = by_name["near", "ROC-AUC-macro"].intervals["tracks"]
     assert pair.width < 0.5 * verdict.systems[0].intervals["tracks"]["ROC-AUC-macro"].width
+
+
+def test_every_pair_is_compared(given: Any):
+    names = ("a", "b", "c")
+    verdict = verdict_on(given, *(System(name, given.probabilities) for name in names), resamples=0)
+    assert list(dict.fromkeys((one.first, one.second) for one in verdict.differences)) == list(combinations(names, 2))
+
+
+def test_f_is_compared_on_the_same_resamples_reading_by_reading(given: Any):
+    high, low = given.probabilities > 0.5, given.probabilities > 0.1
+    verdict = verdict_on(
+        given,
+        System("a", given.probabilities, decisions=high),
+        System("b", given.probabilities, decisions=low),
+        artists=given.artists,
+    )
+    by_key = {(one.reading, one.score): one for one in verdict.differences}
+    assert {reading for reading, _ in by_key} == {None, "submitted", "honest"}
+    difference = by_key["submitted", "F-score-macro"]
+    scores = [score_decisions(given.ground_truth, decided, given.tags).macro.f_score for decided in (high, low)]
+    assert difference.difference == scores[0] - scores[1]
+    for unit, groups in (("tracks", None), ("artists", given.artists)):
+        counts = resample_counts(400, 60, 0, groups)
+        drawn = [resample_f(given.ground_truth, decided, counts).macro for decided in (high, low)]
+        assert difference.intervals[unit] == interval(difference.difference, drawn[0] - drawn[1], bounded=False)
+    # The scores are the same, and so are thresholds fitted elsewhere on them.
+    assert by_key["honest", "F-score-micro"].difference == 0
+
+
+def test_thresholds_fitted_in_different_places_are_not_compared(given: Any):
+    validation = Validation(given.validation_truth, given.validation_probabilities)
+    verdict = verdict_on(
+        given, System("a", given.probabilities, validation=validation), System("b", given.probabilities), resamples=0
+    )
+    assert {one.reading for one in verdict.differences} == {None}
 
 
 def test_duplicates_are_counted_once(given: Any):
@@ -240,8 +280,12 @@ def test_no_track_is_refused(given: Any):
 def test_what_cannot_be_scored_is_refused_with_its_name(given: Any):
     broken = given.probabilities.copy()
     broken[5, 1] = np.nan
-    with pytest.raises(DataError, match=r"second: 1 of 3,600 predictions are not finite numbers, in 1 of 9 tags"):
+    with pytest.raises(UnscorableError, match=r"second: 1 of 3,600 predictions are not finite numbers, in 1 of 9 tags"):
         verdict_on(given, System("first", given.probabilities), System("second", broken))
+    with pytest.raises(UnscorableError) as refusal:
+        verdict_on(given, *(System(name, scores) for name, scores in (("a", broken), ("b", broken[:-1]))))
+    kinds = {name: [finding["kind"] for finding in found] for name, found in refusal.value.systems.items()}
+    assert kinds == {"a": ["not-finite"], "b": ["wrong-shape"]}
     with pytest.raises(DataError, match="unknown protocol 'mirex'; known: mediaeval2019"):
         verdict_on(given, System("a", given.probabilities), protocol="mirex")
     with pytest.raises(DataError, match="no system to judge"):

@@ -85,8 +85,12 @@ def test_the_page_shows_every_tag_score_and_worst_track(case: tuple[Reference, S
     page = report_page(verdict, reference, mine)
     for one in verdict.systems[0].scores.per_tag:
         assert f"{one.tag}: PR-AUC {one.pr_auc:.4f}" in page
-        ends = verdict.systems[0].per_tag[one.tag].roc_auc
-        assert f"ROC-AUC {one.roc_auc:.4f} [{ends.low:.3f}, {ends.high:.3f}]" in page
+        intervals = verdict.systems[0].per_tag[one.tag]
+        numbers = "".join(
+            f"<span class=number>{value:.4f}<small>[{ends.low:.3f}, {ends.high:.3f}]</small></span>"
+            for value, ends in ((one.roc_auc, intervals.roc_auc), (one.pr_auc, intervals.pr_auc))
+        )
+        assert f"{numbers}<span class=number>{one.support}</span>" in page
     assert page.count('<svg class="panel"') == len(reference.tags)
     assert page.count('<svg class="plot"') == 2
     for column in verdict.systems[0].columns:
@@ -96,6 +100,21 @@ def test_the_page_shows_every_tag_score_and_worst_track(case: tuple[Reference, S
     worst = rank_tracks(reference.ground_truth, mine.probabilities, 1)[0]
     assert reference.track_ids is not None
     assert reference.track_ids[worst.row] in page
+
+
+def test_every_system_is_audited_and_compared_on_the_page_and_the_first_in_detail(
+    case: tuple[Reference, System, System],
+):
+    reference, mine, theirs = case
+    page = page_of(reference, System("first", mine.probabilities), theirs, System("third", mine.probabilities + 1))
+    audit = page[page.index("<h2>Audit</h2>") : page.index("<h2>Scores</h2>")]
+    parts = dict(part.split("</h3>") for part in audit.split("<h3>")[1:])
+    assert list(parts) == ["first", "theirs", "third"]
+    assert ["outside unit interval" in part for part in parts.values()] == [False, False, True]
+    for pair in ("first minus theirs", "first minus third", "theirs minus third"):
+        assert page.count(f"<h3>{pair}</h3>") == 1
+    assert "What follows is about <strong>first</strong> alone" in page
+    assert "What follows" not in page_of(reference, mine)
 
 
 def test_scores_that_are_no_probabilities_get_no_calibration(case: tuple[Reference, System, System]):

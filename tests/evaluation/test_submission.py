@@ -107,6 +107,28 @@ def test_tags_may_be_numbers_where_the_header_names_the_track(tmp_path: Path):
     assert read_table(write(tmp_path / "p.csv", "track_id,80,90\na,0.1,0.2\n")).tags == TagSet(("80", "90"))
 
 
+def test_an_index_that_pandas_wrote_without_a_name_is_the_track_id(tmp_path: Path):
+    table = read_table(write(tmp_path / "p.csv", ",happy,calm\nb,0.1,0.2\na,0.3,0.4\n"))
+    assert table.track_ids == ("b", "a")
+    assert table.tags == TagSet(("happy", "calm"))
+    # Ids may be numbers; only a count of the rows is none.
+    assert read_table(write(tmp_path / "n.csv", ",calm\n1,0.1\n0,0.2\n")).track_ids == ("1", "0")
+
+
+@pytest.mark.parametrize("name", ["p.CSV", "p.Tsv"])
+def test_endings_in_capitals_are_read(tmp_path: Path, name: str):
+    delimiter = "," if name == "p.CSV" else "\t"
+    path = write(tmp_path / name, "track_id,calm,happy\na,0.1,0.2\n".replace(",", delimiter))
+    assert read_table(path).values.tolist() == [[0.1, 0.2]]
+    official = write(tmp_path / "TEST.TSV", OFFICIAL)
+    assert read_reference(official, TAGS).left_out_tags == ("eerie",)
+    np.save(tmp_path / "p.npy", np.ones((3, 2)))
+    (tmp_path / "p.npy").rename(tmp_path / "P.NPY")
+    assert read_table(tmp_path / "P.NPY").values.shape == (3, 2)
+    for thresholds, text in (("T.JSON", '{"calm": 0.1}'), ("T.TXT", "calm\t0.1\n")):
+        assert read_thresholds(write(tmp_path / thresholds, text)) == {"calm": 0.1}
+
+
 def test_decisions_are_bool_from_any_spelling(tmp_path: Path, official: Path):
     reference = read_reference(official, TAGS)
     csv = write(
@@ -184,6 +206,7 @@ def test_bad_rows_are_refused(tmp_path: Path, official: Path, rows: str, message
         ("p.csv", "track_id;calm\na;0.1\n", "expected fields separated by commas, got the line 'track_id;calm'"),
         ("p.tsv", "track_id,calm\na,0.1\n", "expected fields separated by tabs"),
         ("p.csv", "track_id,calm,calm\na,1,2\n", "stands twice in the tag set"),
+        ("p.csv", ",calm,happy\n0,0.1,0.2\n1,0.3,0.4\n", "counts the rows from 0, as the index that pandas writes"),
         ("p.csv", 'track_id,calm\n"a,1\n', "cannot read"),
         ("p.parquet", "x", "expected a file ending in .npy, .csv or .tsv"),
         ("p.npy", "not an array", "is no npy file"),
@@ -273,6 +296,7 @@ def test_systems_are_named_apart():
     assert distinct_names([Path("a/p.npy"), Path("b/p.npy"), Path("b/q.csv")]) == ["a/p", "b/p", "q"]
     assert distinct_names([Path("x/p.npy"), Path("x/p.csv")]) == ["p.npy", "p.csv"]
     assert distinct_names([Path("1/x/p.npy"), Path("2/x/p.npy")]) == ["1/x/p.npy", "2/x/p.npy"]
+    assert distinct_names([Path("x/p.npy"), Path("x/p.npy"), Path("p.npy")]) == ["x/p", "x/p (2)", "/p"]
 
 
 def test_the_mean_is_cell_by_cell():

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from moodbook.evaluation.decision_audit import audit_decisions
-from moodbook.evaluation.findings import Evidence, Finding, rank_scores, some
+from moodbook.evaluation.findings import Evidence, Finding, rank_scores, some, wrong_shape
 from moodbook.evaluation.row_order import find_row_order, find_unrelated_rows
 from moodbook.evaluation.tag_axis import find_tag_permutation
 from moodbook.tags import TagSet
@@ -54,12 +54,7 @@ def audit(
 def unscorable(truth: np.ndarray, probabilities: np.ndarray, tags: TagSet) -> list[Finding]:
     """Find what forbids scoring at all: a wrong shape, or scores that are not finite."""
     if probabilities.shape != truth.shape:
-        hint = ""
-        if probabilities.shape == truth.shape[::-1]:
-            hint = "; rows and columns are exchanged: hand in the transpose"
-        message = f"predictions have shape {probabilities.shape}, expected {truth.shape} (tracks, tags){hint}"
-        shapes = {"expected": str(truth.shape), "got": str(probabilities.shape)}
-        return [Finding("wrong-shape", "error", message, shapes)]
+        return [wrong_shape(truth.shape, probabilities.shape)]
     bad = ~np.isfinite(probabilities)
     if not bad.any():
         return []

@@ -64,6 +64,13 @@ class Evidence:
     """Whether the predictions name their tracks themselves."""
 
 
+def wrong_shape(expected: tuple[int, ...], got: tuple[int, ...]) -> Finding:
+    """Say that an array has not as many rows as there are tracks, and columns as tags."""
+    hint = "; it looks transposed: rows and columns are exchanged" if got == expected[::-1] else ""
+    message = f"expected shape {expected}, got {got}{hint}"
+    return Finding("wrong-shape", "error", message, {"expected": str(expected), "got": str(got)})
+
+
 def rank_scores(truth: np.ndarray, probabilities: np.ndarray, tags: TagSet) -> dict[str, float]:
     """Give the four scores that need no decisions, by official name."""
     scores = evaluate(truth, probabilities, tags).official()

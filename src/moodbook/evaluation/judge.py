@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from moodbook.errors import DataError
+from moodbook.errors import DataError, UnscorableError
 from moodbook.evaluation.audit import audit, unscorable
 from moodbook.evaluation.findings import CROSS_FITS, Evidence, Finding, honest_decisions
 from moodbook.evaluation.intervals import (
     Interval,
-    ResampledF,
     ResampledRanks,
     interval,
     resample_counts,
@@ -27,6 +28,10 @@ from moodbook.tags import TagSet
 
 PROTOCOLS = ("mediaeval2019",)
 RANK_SCORES = ("ROC-AUC-macro", "PR-AUC-macro", "ROC-AUC-micro", "PR-AUC-micro")
+F_SCORES = ("F-score-macro", "F-score-micro")
+
+Resamples = Mapping[str, Mapping[str, np.ndarray]]
+"""A score's values in all resamples, by unit (tracks, artists), then official name."""
 
 
 def judge(
@@ -45,7 +50,7 @@ def judge(
 
     Args:
         ground_truth: Which tracks have which tags.
-        systems: The first is compared with each other one.
+        systems: Each is compared with those after it.
         tags: Names of the columns.
         artists: Artist of each track, for intervals over artists and for splits that keep an artist on one side.
         track_ids: Names of the tracks.
@@ -58,7 +63,8 @@ def judge(
         The verdict.
 
     Raises:
-        DataError: A system cannot be scored, there is none or no track, or the protocol is unknown.
+        UnscorableError: A system has a wrong shape, or scores that are not finite.
+        DataError: There is no system or no track, or the protocol is unknown.
         DependencyError: scikit-learn is not installed.
     """
     if protocol not in PROTOCOLS:
@@ -67,10 +73,9 @@ def judge(
         raise DataError("no system to judge; give one at least")
     if not len(ground_truth):
         raise DataError("ground truth: expected at least one track, got none")
-    for system in systems:
-        faults = unscorable(ground_truth, system.probabilities, tags)
-        if faults:
-            raise DataError(f"{system.name}: " + "; ".join(fault.message for fault in faults))
+    faults = {system.name: unscorable(ground_truth, system.probabilities, tags) for system in systems}
+    if any(faults.values()):
+        raise UnscorableError({name: [fault.to_json() for fault in found] for name, found in faults.items() if found})
     audited = [_audit(ground_truth, system, tags, artists, track_ids) for system in systems]
     left_out = 0
     if keep is not None and not keep.all():
@@ -83,19 +88,10 @@ def judge(
         units["tracks"] = resample_counts(len(ground_truth), resamples, seed)
         if artists is not None and len(set(artists)) > 1:
             units["artists"] = resample_counts(len(ground_truth), resamples, seed, artists)
-    drawn = [
-        {unit: resample_ranks(ground_truth, system.probabilities, tags, counts) for unit, counts in units.items()}
-        for system in systems
+    judged = [
+        _judge_system(ground_truth, system, tags, artists, units, findings)
+        for system, findings in zip(systems, audited, strict=True)
     ]
-    judged = tuple(
-        _judge_system(ground_truth, system, tags, artists, units, ranks, findings)
-        for system, ranks, findings in zip(systems, drawn, audited, strict=True)
-    )
-    differences = tuple(
-        _difference(judged[0], judged[k], score, drawn[0], drawn[k])
-        for k in range(1, len(judged))
-        for score in RANK_SCORES
-    )
     return Verdict(
         protocol=protocol,
         tags=tags,
@@ -104,9 +100,21 @@ def judge(
         duplicates_left_out=left_out,
         resamples=resamples,
         seed=seed,
-        systems=judged,
-        differences=differences,
+        systems=tuple(one.system for one in judged),
+        differences=tuple(
+            difference for first, second in combinations(judged, 2) for difference in _differences(first, second)
+        ),
     )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A system's verdict, and the resamples that its differences from others are told from."""
+
+    system: JudgedSystem
+    ranks: Resamples
+    readings: Mapping[str, Resamples]
+    """By the name of the reading of F."""
 
 
 def _audit(
@@ -140,17 +148,15 @@ def _judge_system(
     tags: TagSet,
     artists: Sequence[str] | None,
     units: Mapping[str, np.ndarray],
-    ranks: Mapping[str, ResampledRanks],
     findings: tuple[Finding, ...],
-) -> JudgedSystem:
+) -> _Judged:
+    ranks = {unit: resample_ranks(truth, system.probabilities, tags, counts) for unit, counts in units.items()}
     oracle = decide(
         system.probabilities, fit_thresholds(truth, system.probabilities, tags, without_positives="never"), tags
     )
-    columns = [
-        _column(
-            "official", "thresholds fitted on the truth they are scored on: an oracle", truth, [oracle], tags, units
-        )
-    ]
+    readings: dict[str, tuple[str, Sequence[np.ndarray]]] = {
+        "official": ("thresholds fitted on the truth they are scored on: an oracle", [oracle])
+    }
     submitted = system.decisions
     how = "the decisions handed in"
     if submitted is None and system.thresholds is not None:
@@ -159,7 +165,7 @@ def _judge_system(
             "the thresholds handed in, applied by tag name",
         )
     if submitted is not None:
-        columns.append(_column("submitted", how, truth, [submitted], tags, units))
+        readings["submitted"] = (how, [submitted])
     meaning = "thresholds fitted on validation predictions"
     if system.validation is None:
         meaning = (
@@ -167,21 +173,24 @@ def _judge_system(
             f"mean of {CROSS_FITS} halvings"
         )
     if honest := honest_decisions(truth, system.probabilities, tags, system.validation, artists):
-        columns.append(_column("honest", meaning, truth, honest, tags, units))
+        readings["honest"] = (meaning, honest)
+    drawn = {name: _resample(truth, decisions, units) for name, (_, decisions) in readings.items()}
     scores = evaluate(truth, system.probabilities, tags, decisions=oracle if submitted is None else submitted)
     official = scores.official()
-    return JudgedSystem(
+    ranks_by_name = {unit: resampled.by_name() for unit, resampled in ranks.items()}
+    verdict = JudgedSystem(
         name=system.name,
         scores=scores,
         decided_by="thresholds fitted on this ground truth" if submitted is None else how,
-        intervals={
-            unit: {name: interval(official[name], values) for name, values in drawn.by_name().items()}
-            for unit, drawn in ranks.items()
-        },
-        per_tag=_per_tag(scores, ranks, tags),
-        columns=tuple(columns),
+        intervals=_intervals(official, ranks_by_name),
+        per_tag=_per_tag(scores, ranks),
+        columns=tuple(
+            _column(name, meaning, truth, decisions, tags, drawn[name])
+            for name, (meaning, decisions) in readings.items()
+        ),
         findings=findings,
     )
+    return _Judged(verdict, ranks_by_name, drawn)
 
 
 def _column(
@@ -190,19 +199,27 @@ def _column(
     truth: np.ndarray,
     decisions: Sequence[np.ndarray],
     tags: TagSet,
-    units: Mapping[str, np.ndarray],
+    drawn: Resamples,
 ) -> FColumn:
     """Score several sets of decisions and average them."""
     each = [_by_name(score_decisions(truth, decided, tags)) for decided in decisions]
     scores = {key: float(np.mean([one[key] for one in each])) for key in each[0]}
-    intervals = {}
+    return FColumn(name, meaning, scores, _intervals(scores, drawn))
+
+
+def _resample(truth: np.ndarray, decisions: Sequence[np.ndarray], units: Mapping[str, np.ndarray]) -> Resamples:
+    """Give F in all resamples, the mean of several sets of decisions."""
+    resampled = {}
     for unit, counts in units.items():
-        drawn: list[ResampledF] = [resample_f(truth, decided, counts) for decided in decisions]
-        intervals[unit] = {
-            "F-score-macro": interval(scores["F-score-macro"], np.mean([one.macro for one in drawn], axis=0)),
-            "F-score-micro": interval(scores["F-score-micro"], np.mean([one.micro for one in drawn], axis=0)),
-        }
-    return FColumn(name, meaning, scores, intervals)
+        each = [resample_f(truth, decided, counts).by_name() for decided in decisions]
+        resampled[unit] = {score: np.mean([one[score] for one in each], axis=0) for score in F_SCORES}
+    return resampled
+
+
+def _intervals(scores: Mapping[str, float], drawn: Resamples) -> dict[str, dict[str, Interval]]:
+    return {
+        unit: {name: interval(scores[name], values) for name, values in named.items()} for unit, named in drawn.items()
+    }
 
 
 def _by_name(scores: DecisionScores) -> dict[str, float]:
@@ -216,7 +233,7 @@ def _by_name(scores: DecisionScores) -> dict[str, float]:
     return named("macro", scores.macro) | named("micro", scores.micro)
 
 
-def _per_tag(scores: Scores, ranks: Mapping[str, ResampledRanks], tags: TagSet) -> dict[str, TagIntervals]:
+def _per_tag(scores: Scores, ranks: Mapping[str, ResampledRanks]) -> dict[str, TagIntervals]:
     drawn = ranks.get("artists", ranks.get("tracks"))
     unknown = Interval(math.nan, math.nan)
     return {
@@ -228,25 +245,33 @@ def _per_tag(scores: Scores, ranks: Mapping[str, ResampledRanks], tags: TagSet) 
     }
 
 
+def _differences(first: _Judged, second: _Judged) -> Iterator[Difference]:
+    """Compare two systems in what was resampled of both: ranks, then the readings of F that mean the same."""
+    scores, others = first.system.scores.official(), second.system.scores.official()
+    for score in RANK_SCORES:
+        yield _difference(first, second, None, score, scores[score] - others[score], first.ranks, second.ranks)
+    columns = {column.name: column for column in second.system.columns}
+    for mine in first.system.columns:
+        theirs = columns.get(mine.name)
+        # An oracle's lead is nobody's, and thresholds from validation are not set against those from half the tracks.
+        if mine.name == "official" or theirs is None or (mine.name == "honest" and mine.meaning != theirs.meaning):
+            continue
+        drawn = (first.readings[mine.name], second.readings[mine.name])
+        for score in F_SCORES:
+            yield _difference(first, second, mine.name, score, mine.scores[score] - theirs.scores[score], *drawn)
+
+
 def _difference(
-    first: JudgedSystem,
-    second: JudgedSystem,
+    first: _Judged,
+    second: _Judged,
+    reading: str | None,
     score: str,
-    first_drawn: Mapping[str, ResampledRanks],
-    second_drawn: Mapping[str, ResampledRanks],
+    difference: float,
+    first_drawn: Resamples,
+    second_drawn: Resamples,
 ) -> Difference:
-    difference = first.scores.official()[score] - second.scores.official()[score]
-    return Difference(
-        first.name,
-        second.name,
-        score,
-        difference,
-        {
-            unit: interval(
-                difference,
-                first_drawn[unit].by_name()[score] - second_drawn[unit].by_name()[score],
-                bounded=False,
-            )
-            for unit in first_drawn
-        },
-    )
+    intervals = {
+        unit: interval(difference, first_drawn[unit][score] - second_drawn[unit][score], bounded=False)
+        for unit in first_drawn
+    }
+    return Difference(first.system.name, second.system.name, score, reading, difference, intervals)

@@ -114,19 +114,27 @@ def read_decisions(path: str | Path, reference: Reference) -> Bool[np.ndarray, "
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Name systems after their files, as shortly as tells them apart: with ending, folder, or the whole path."""
+    """Name systems after their files, as shortly as tells them apart: with ending, folder, or the whole path.
+
+    A file may stand twice, for the same scores with other decisions: from the second time on it is numbered.
+    """
     ways = (
         lambda path: path.stem,
         lambda path: path.name,
         lambda path: f"{path.parent.name}/{path.stem}",
         lambda path: str(path),
     )
-    names = [[way(path) for path in paths] for way in ways]
-    return [next((way[k] for way in names if way.count(way[k]) == 1), str(path)) for k, path in enumerate(paths)]
+    different = list(dict.fromkeys(paths))
+    names = [[way(path) for path in different] for way in ways]
+    name_of = {
+        path: next((way[k] for way in names if way.count(way[k]) == 1), str(path)) for k, path in enumerate(different)
+    }
+    times = [paths[: k + 1].count(path) for k, path in enumerate(paths)]
+    return [name_of[path] + (f" ({time})" if time > 1 else "") for path, time in zip(paths, times, strict=True)]
 
 
 def _is_track_list(path: Path) -> bool:
-    if path.suffix not in DELIMITERS:
+    if path.suffix.lower() not in DELIMITERS:
         return False
     header = [cell.strip().lower() for cell in read_rows(path)[0]]
     return "track_id" in header and "tags" in header

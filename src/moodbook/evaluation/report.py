@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from moodbook.evaluation.charts import confusion_plot, precision_recall_panel, r
 from moodbook.evaluation.errors_seen import find_confusions, rank_tracks
 from moodbook.evaluation.reference import Reference
 from moodbook.evaluation.report_style import STYLE
-from moodbook.evaluation.tables import AVERAGES, COLUMN_TITLES, SCORES, describe, ends, figure, would_be
+from moodbook.evaluation.tables import AVERAGES, COLUMN_TITLES, SCORES, compared, describe, ends, figure, would_be
 from moodbook.evaluation.verdict import JudgedSystem, System, Verdict
 from moodbook.files import whole_file
 from moodbook.tags import TagSet
@@ -70,9 +71,10 @@ def report_page(
     judged = verdict.systems[0]
     body = [
         f"<h1>{escape(judged.name)}</h1><p class=muted>{escape(describe(verdict))}</p>",
-        _audit(judged),
+        _audit(verdict),
         _scores(verdict),
         _differences(verdict),
+        _details_of(verdict),
         _per_tag(judged),
         _curves(truth, probabilities, judged, verdict.tags),
         _calibration_and_confusions(truth, probabilities, verdict.tags),
@@ -104,9 +106,15 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: i
     return f"<div class=scroll><table><thead><tr>{cells(header, 'th')}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
-def _audit(judged: JudgedSystem) -> str:
-    if not judged.findings:
-        return _section("Audit", "Nothing found.")
+def _audit(verdict: Verdict) -> str:
+    parts = []
+    for judged in verdict.systems:
+        title = f"<h3>{escape(judged.name)}</h3>" if len(verdict.systems) > 1 else ""
+        parts.append(title + (_findings(judged) if judged.findings else "<p class=muted>Nothing found.</p>"))
+    return _section("Audit", "", *parts)
+
+
+def _findings(judged: JudgedSystem) -> str:
     items = []
     for finding in judged.findings:
         corrected = f"<p>It would be: <strong>{escape(would_be(finding))}</strong></p>" if finding.would_be else ""
@@ -115,7 +123,7 @@ def _audit(judged: JudgedSystem) -> str:
             f"{escape(finding.kind.replace('-', ' '))}</strong><p>{escape(_sentence(finding.message))}</p>"
             f"{corrected}</li>"
         )
-    return _section("Audit", "", f"<ul class=findings>{''.join(items)}</ul>")
+    return f"<ul class=findings>{''.join(items)}</ul>"
 
 
 def _sentence(message: str) -> str:
@@ -168,26 +176,32 @@ def _differences(verdict: Verdict) -> str:
     if not verdict.differences:
         return ""
     parts = []
-    for second in dict.fromkeys(difference.second for difference in verdict.differences):
-        pair = [difference for difference in verdict.differences if difference.second == second]
+    for (first, second), differences in groupby(verdict.differences, lambda one: (one.first, one.second)):
         rows = [
             [
-                difference.score,
+                compared(difference),
                 _with_intervals(
                     f"{difference.difference:+.4f}",
                     [(unit, ends(interval, signed=True)) for unit, interval in difference.intervals.items()],
                 ),
                 ("clear" if difference.clear else "not clear") if difference.intervals else "",
             ]
-            for difference in pair
+            for difference in differences
         ]
-        title = f"<h3>{escape(pair[0].first)} minus {escape(second)}</h3>"
+        title = f"<h3>{escape(first)} minus {escape(second)}</h3>"
         parts.append(f"<div>{title}{_table(['score', 'difference', ''], rows)}</div>")
     return _section(
         "Differences",
-        "Both systems on the same resamples. Clear: no interval holds zero.",
+        "Every pair of systems, both on the same resamples. Clear: no interval holds zero.",
         f"<div class=side>{''.join(parts)}</div>",
     )
+
+
+def _details_of(verdict: Verdict) -> str:
+    if len(verdict.systems) == 1:
+        return ""
+    first = escape(verdict.systems[0].name)
+    return f"<p class=only>What follows is about <strong>{first}</strong> alone, the first of the systems.</p>"
 
 
 def _per_tag(judged: JudgedSystem) -> str:
@@ -205,20 +219,23 @@ def _per_tag(judged: JudgedSystem) -> str:
                 f'<i class=range style="left:{_place(low):.1f}%;right:{100 - _place(high):.1f}%"></i>'
                 f'<i class=point style="left:{_place(one.roc_auc):.1f}%"></i>'
             )
-        hover = f"ROC-AUC {figure(one.roc_auc)} {ends(interval)}, PR-AUC {figure(one.pr_auc)}, {one.support} tracks"
+        numbers = "".join(
+            f"<span class=number>{figure(value)}<small>{ends(surety)}</small></span>"
+            for value, surety in ((one.roc_auc, interval), (one.pr_auc, judged.per_tag[one.tag].pr_auc))
+        )
         rows.append(
-            f'<div class=tag title="{escape(hover)}"><span>{escape(one.tag)}</span><span class=bar>{bar}</span>'
-            f"<span class=number>{figure(one.roc_auc)}</span><span class=number>{one.support}</span></div>"
+            f"<div class=tag><span title='{escape(one.tag)}'>{escape(one.tag)}</span><span class=bar>{bar}</span>"
+            f"{numbers}<span class=number>{one.support}</span></div>"
         )
     units = list(judged.intervals)
-    surety = f"With its 95 % interval over {units[-1]}. " if units else ""
+    with_intervals = f"With their 95 % intervals over {units[-1]}. " if units else ""
     head = (
         "<div class='tag head'><span>tag</span><span class=axis><span>0.3</span><span>0.5</span><span>1</span></span>"
-        "<span class=number>ROC-AUC</span><span class=number>tracks</span></div>"
+        "<span class=number>ROC-AUC</span><span class=number>PR-AUC</span><span class=number>tracks</span></div>"
     )
     return _section(
-        "ROC-AUC of each tag",
-        f"{surety}The line is chance, 0.5.",
+        "ROC-AUC and PR-AUC of each tag",
+        f"{with_intervals}The bar shows ROC-AUC; its line is chance, 0.5.",
         f"<div class=tags>{head}{''.join(rows)}</div>",
     )
 

@@ -26,8 +26,9 @@ overflow-wrap:anywhere}
 .findings li.error{border-color:var(--error)}.findings li.warning{border-color:var(--warning)}
 .findings li.error>strong{color:var(--error)}.findings li.warning>strong{color:var(--warning)}
 .tags{margin-top:10px}
-.tag{display:grid;grid-template-columns:minmax(84px,150px) 1fr 60px 48px;gap:10px;align-items:center;
-font-size:.87rem;line-height:1.45}
+.only{margin-top:36px;padding:8px 14px;background:var(--soft)}
+.tag{display:grid;grid-template-columns:minmax(84px,150px) 1fr 96px 96px 48px;gap:10px;align-items:center;
+font-size:.87rem;line-height:1.3;padding:2px 0}
 .tag:hover{background:var(--soft)}
 .tag>span:first-child{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .head{color:var(--muted);font-size:.8rem}
@@ -61,6 +62,7 @@ small{display:block;color:var(--muted);font-size:.76rem;font-weight:400;white-sp
 .pair section{min-width:0}
 @media (min-width:900px){.pair{grid-template-columns:1fr 1fr}.side{grid-template-columns:repeat(2,minmax(0,1fr))}}
 @media (max-width:520px){h1{font-size:1.2rem}small{font-size:.7rem}td:first-child{white-space:normal}
-.tag{grid-template-columns:96px 1fr 52px 44px;gap:6px}.head{font-size:.72rem}th,td{padding-right:10px}}
+.tag{grid-template-columns:1fr 88px 88px 40px;gap:2px 6px;padding:4px 0}.tag .bar,.tag .axis{grid-area:2/1/3/-1}
+.head{font-size:.72rem}th,td{padding-right:10px}}
 @media print{main{max-width:none}}
 """

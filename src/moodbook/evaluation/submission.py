@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from moodbook.errors import DataError
+from moodbook.errors import DataError, UnscorableError
+from moodbook.evaluation.findings import wrong_shape
 from moodbook.tags import TagSet
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -73,16 +74,18 @@ def read_table(path: str | Path) -> Table:
         DataError: The file is missing, of another kind, damaged, or holds something that is no number.
     """
     path = Path(path)
-    if path.suffix == ".npy":
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
         return Table(path, _read_npy(path))
-    if path.suffix not in DELIMITERS:
+    if suffix not in DELIMITERS:
         raise DataError(f"'{path}': expected a file ending in .npy, .csv or .tsv")
     rows = read_rows(path)
     header = [_tag_name(cell) for cell in rows[0]]
-    keyed = header[0].lower() in ID_HEADERS
+    # pandas writes an index without a name: a column without a header, before the others.
+    keyed = header[0].lower() in ID_HEADERS or (not header[0] and len(header) > 1)
     names = header[1:] if keyed else header
     if len(header) == 1 and any(delimiter in header[0] for delimiter in ",;\t"):
-        separator = "tabs" if DELIMITERS[path.suffix] == "\t" else "commas"
+        separator = "tabs" if DELIMITERS[suffix] == "\t" else "commas"
         raise DataError(f"'{path}': expected fields separated by {separator}, got the line {rows[0][0][:60]!r}")
     # Without a header the first column may still be track ids.
     if not names or (not keyed and all(_is_number(name) for name in names[1:] or names)):
@@ -98,6 +101,11 @@ def read_table(path: str | Path) -> Table:
     except DataError as error:
         raise DataError(f"'{path}', header: {error}") from error
     track_ids = _distinct(path, [row[0].strip() for row in rows[1:]]) if keyed else None
+    if not header[0] and track_ids == tuple(str(row) for row in range(len(rows) - 1)):
+        raise DataError(
+            f"'{path}': the first column has no name and counts the rows from 0, as the index that pandas writes; put "
+            "the track ids there under the header track_id, or leave it out (index=False)"
+        )
     return Table(path, values.reshape(len(rows) - 1, len(names)), track_ids, tags)
 
 
@@ -119,7 +127,7 @@ def read_track_list(path: str | Path) -> TrackList:
         if header[0] in ID_HEADERS:
             del rows[0]
         return TrackList(path, _distinct(path, [row[0].strip() for row in rows]))
-    official = header[-1] == "tags" and path.suffix == ".tsv" and "path" in header
+    official = header[-1] == "tags" and path.suffix.lower() == ".tsv" and "path" in header
     body = rows[1:]
     for number, row in enumerate(body, start=2):
         if len(row) < len(header) or (len(row) > len(header) and not official):
@@ -185,12 +193,13 @@ def align(
         what: What the table is, for messages.
 
     Raises:
-        DataError: Tracks or tags are missing or unexpected, or the shape does not fit.
+        DataError: Tracks or tags are missing or unexpected.
+        UnscorableError: The shape does not fit.
     """
     values = table.values
     where = f"{what} '{table.path}'"
     if values.ndim != 2:
-        raise DataError(f"{where}: expected shape ({rows}, {len(tags)}), got {values.shape}")
+        raise UnscorableError({where: [wrong_shape((rows, len(tags)), values.shape).to_json()]})
     if table.tags is not None:
         try:
             values = tags.align(values, table.tags)
@@ -204,8 +213,7 @@ def align(
             "(--tracks), or a ground truth that names its tracks, so that the rows can be matched"
         )
     if values.shape != (rows, len(tags)):
-        hint = "; it looks transposed" if values.shape == (len(tags), rows) else ""
-        raise DataError(f"{where}: expected shape ({rows}, {len(tags)}), got {values.shape}{hint}")
+        raise UnscorableError({where: [wrong_shape((rows, len(tags)), values.shape).to_json()]})
     return values
 
 
@@ -269,7 +277,7 @@ def read_rows(path: Path) -> list[list[str]]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file, delimiter=DELIMITERS.get(path.suffix, "\t"), strict=True))
+            rows = list(csv.reader(file, delimiter=DELIMITERS.get(path.suffix.lower(), "\t"), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read '{path}': {error}") from error
     rows = [row for row in rows if any(cell.strip() for cell in row)]

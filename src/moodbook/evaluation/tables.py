@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from moodbook.evaluation.findings import Finding
 from moodbook.evaluation.intervals import Interval
-from moodbook.evaluation.verdict import JudgedSystem, Verdict
+from moodbook.evaluation.verdict import Difference, JudgedSystem, Verdict
 
 SCORES = ("ROC-AUC", "PR-AUC", "precision", "recall", "F-score")
 AVERAGES = ("macro", "micro")
@@ -68,9 +69,10 @@ def _parts(verdict: Verdict) -> Iterator[RenderableType]:
         for warning in system.scores.warnings:
             yield Text(f"  {warning}", style="dim")
         yield _audit(system)
-    if verdict.differences:
+    for (first, second), differences in groupby(verdict.differences, lambda one: (one.first, one.second)):
         yield Text()
-        yield _differences(verdict)
+        yield Text(f"{first} - {second}", style="bold")
+        yield _differences(list(differences))
 
 
 def _scores(system: JudgedSystem) -> Table:
@@ -128,28 +130,24 @@ def would_be(finding: Finding) -> str:
     return ", ".join(f"{name} {figure(value)}" for name, value in finding.would_be.items())
 
 
-def _differences(verdict: Verdict) -> Table:
+def compared(difference: Difference) -> str:
+    """Say which score is compared, and of whose decisions."""
+    return difference.score if difference.reading is None else f"{difference.score} {COLUMN_TITLES[difference.reading]}"
+
+
+def _differences(differences: Sequence[Difference]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", collapse_padding=True)
-    table.add_column("  difference")
-    table.add_column("score")
+    units = list(differences[0].intervals)
+    # As wide in every pair's table, so that the columns stand under each other.
+    table.add_column("  difference", min_width=len("  F-score-macro as submitted"))
     table.add_column("", justify="right")
-    units = list(verdict.differences[0].intervals)
     for unit in units:
         table.add_column(f"over {unit}")
     if units:
         table.add_column("")
-    pair = ("", "")
-    for difference in verdict.differences:
-        named = (difference.first, difference.second)
-        title = "" if named == pair else escape(f"  {difference.first} - {difference.second}")
-        pair = named
+    for difference in differences:
         cells = [escape(ends(difference.intervals[unit], signed=True)) for unit in units]
         if units:
             cells.append("clear" if difference.clear else "not clear")
-        table.add_row(
-            title,
-            difference.score,
-            f"{difference.difference:+.4f}",
-            *cells,
-        )
+        table.add_row(f"  {compared(difference)}", f"{difference.difference:+.4f}", *cells)
     return table

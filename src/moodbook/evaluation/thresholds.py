@@ -175,7 +175,7 @@ def write_thresholds(path: str | Path, thresholds: Mapping[str, float]) -> None:
         if not math.isfinite(value):
             raise DataError(f"threshold of {name!r}: expected a finite number, got {value}")
     path = Path(path)
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         text = "".join(f"{OFFICIAL_PREFIX}{name}\t{float(value)!r}\n" for name, value in thresholds.items())
     else:
         text = json.dumps({name: float(value) for name, value in thresholds.items()}, indent=2) + "\n"
@@ -200,7 +200,7 @@ def read_thresholds(path: str | Path) -> dict[str, float]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the thresholds '{path}': {error}") from error
-    pairs = _json_pairs(path, text) if path.suffix == ".json" else _text_pairs(path, text)
+    pairs = _json_pairs(path, text) if path.suffix.lower() == ".json" else _text_pairs(path, text)
     thresholds: dict[str, float] = {}
     for raw_name, value in pairs:
         name = raw_name.strip().split("---")[-1]

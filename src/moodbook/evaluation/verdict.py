@@ -73,6 +73,8 @@ class Difference:
     first: str
     second: str
     score: str
+    reading: str | None
+    """Whose decisions an F belongs to (submitted or honest); None for scores that need none."""
     difference: float
     """First minus second."""
     intervals: Mapping[str, Interval]
@@ -113,6 +115,7 @@ class Verdict:
                     "first": difference.first,
                     "second": difference.second,
                     "score": difference.score,
+                    "reading": difference.reading,
                     "difference": _number(difference.difference),
                     "intervals": {unit: _ends(ends) for unit, ends in difference.intervals.items()},
                     "clear": difference.clear,
