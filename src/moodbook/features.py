@@ -156,12 +156,19 @@ def stream_segments(
 
 
 @functools.cache
-def mel_filters() -> Float64[np.ndarray, "128 1025"]:
+def mel_filters(
+    sample_rate: int = SAMPLE_RATE, n_fft: int = N_FFT, n_mels: int = N_MELS
+) -> Float64[np.ndarray, "n_mels bins"]:
     """Build the triangular mel filters: a power spectrum times these is a mel spectrum.
 
     The mel scale is linear, ``3 f / 200``, up to 1,000 Hz (15 mel) and logarithmic above, ``15 + 27 ln(f / 1000) / ln
-    6.4``. The corners ``f_0 .. f_129`` lie evenly on it from 0 to 11,025 Hz; filter ``m`` rises from ``f_m`` to
-    ``f_(m+1)``, falls to ``f_(m+2)`` and has area 1 in Hz: its peak is ``2 / (f_(m+2) - f_m)``.
+    6.4``. The corners ``f_0 .. f_(n_mels + 1)`` lie evenly on it from 0 to half the sample rate; filter ``m`` rises
+    from ``f_m`` to ``f_(m+1)``, falls to ``f_(m+2)`` and has area 1 in Hz: its peak is ``2 / (f_(m+2) - f_m)``.
+
+    Args:
+        sample_rate: Samples a second of the waveform.
+        n_fft: Samples of one frame; the power spectrum has ``n_fft // 2 + 1`` bins.
+        n_mels: Mel bands.
 
     Source:
         M. Slaney, Auditory Toolbox: A MATLAB Toolbox for Auditory Modeling Work, Technical Report 1998-010, Interval
@@ -169,14 +176,14 @@ def mel_filters() -> Float64[np.ndarray, "128 1025"]:
     """
     linear_mels = 15.0
     mels_per_log = 27.0 / np.log(6.4)
-    top = linear_mels + mels_per_log * np.log(SAMPLE_RATE / 2 / 1000.0)
-    mels = np.linspace(0.0, top, N_MELS + 2)
+    top = linear_mels + mels_per_log * np.log(sample_rate / 2 / 1000.0)
+    mels = np.linspace(0.0, top, n_mels + 2)
     corners = np.where(
         mels < linear_mels,
         mels * 200.0 / 3.0,
         1000.0 * np.exp((np.maximum(mels, linear_mels) - linear_mels) / mels_per_log),
     )
-    bins = np.arange(N_FFT // 2 + 1) * (SAMPLE_RATE / N_FFT)
+    bins = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
     low, peak, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     triangles = np.minimum((bins - low) / (peak - low), (high - bins) / (high - peak))
     filters: np.ndarray = np.maximum(triangles, 0.0) * (2.0 / (high - low))

@@ -12,7 +12,16 @@ from moodbook.networks.config import CNNConfig, GRUConfig
 from moodbook.networks.cost import count_parameters
 from moodbook.training.recipe import Recipe, list_recipes, read_recipe, recipe_toml, recipes_folder
 
-OURS = {"precision", "min_tracks", "restart_dead_codes", "random_crops", "start_at_prior"}
+OURS = {
+    "precision",
+    "min_tracks",
+    "restart_dead_codes",
+    "random_crops",
+    "start_at_prior",
+    "teacher",
+    "data",
+    "teacher_weight",
+}
 PAPER = ("run-1", "run-2", "run-3", "run-4", "run-5", "vggish", "popularity", "mtat-run-1")
 
 

@@ -20,13 +20,12 @@ from jaxtyping import Float16, Float32, Int16, Int32, Integer
 
 from moodbook.datasets.dataset import Track
 from moodbook.datasets.rowstore import (
-    MANIFEST,
     Layout,
     RowWriter,
     StoredRows,
-    discard,
     locked,
     open_rows,
+    reopen_rows,
     require_space,
 )
 from moodbook.datasets.segmenting import SegmentRules, compute_in_order, expected_segments
@@ -121,7 +120,7 @@ class FeatureCache(_Cache):
         key = _features_key(tracks, rules)
         place = Path(folder) / f"log-mel-{key[:_KEY_DIGITS]}"
         with locked(place):
-            cached = _reopen(place, key)
+            cached = reopen_rows(place, key)
             if cached is None:
                 layout = Layout(key, (N_MELS, SEGMENT_FRAMES), np.dtype("<f2"))
                 _build_features(tracks, place, layout, rules, workers, progress)
@@ -186,7 +185,7 @@ class CodeCache(_Cache):
         key = _hash_json(["codes", 1, features.key, weights_sha256, bands])
         place = Path(folder) / f"codes-{key[:_KEY_DIGITS]}"
         with locked(place):
-            cached = _reopen(place, key)
+            cached = reopen_rows(place, key)
             if cached is None:
                 layout = Layout(key, (bands, LATENT_FRAMES), np.dtype("<i2"))
                 _build_codes(features, place, layout, encode, weights_sha256, batch_size, progress)
@@ -309,21 +308,6 @@ def _require_distinct(tracks: Sequence[Track]) -> None:
         if track.track_id in seen:
             raise DataError(f"two tracks have the id {track.track_id!r}; give every track an id of its own")
         seen.add(track.track_id)
-
-
-def _reopen(place: Path, key: str) -> StoredRows | None:
-    """Open what is there and whole; a finished cache that is damaged or not this one is removed."""
-    if not (place / MANIFEST).exists():
-        return None
-    try:
-        stored = open_rows(place)
-    except DataError:
-        discard(place)
-        return None
-    if stored.manifest["key"] != key:
-        discard(place)
-        return None
-    return stored
 
 
 def _open_kind(folder: Path, kind: str, verify: bool) -> StoredRows:

@@ -239,6 +239,21 @@ def open_rows(folder: Path, *, verify: bool = True) -> StoredRows:
     return StoredRows(manifest, rows)
 
 
+def reopen_rows(folder: Path, key: str) -> StoredRows | None:
+    """Open what is there and whole; a finished cache that is damaged or not this one is removed."""
+    if not (folder / MANIFEST).exists():
+        return None
+    try:
+        stored = open_rows(folder)
+    except DataError:
+        discard(folder)
+        return None
+    if stored.manifest["key"] != key:
+        discard(folder)
+        return None
+    return stored
+
+
 def discard(folder: Path) -> None:
     """Remove what a store has put into its folder, finished or not; the lock stays."""
     for name in (MANIFEST, ROWS, PARTIAL, JOURNAL):

@@ -48,12 +48,17 @@ class StatisticsClassifier(nn.Module):
             raise DataError(f"expected at least 2 latent steps to measure movement, got {sequence.shape[1]}")
         if self.training and len(sequence) == 1:
             raise DataError("batch norm cannot learn from a batch of one clip; give at least two")
-        # m = mean z_t; s = sqrt(mean (z_t - m)^2 + eps); d = mean |z_t+1 - z_t|.
-        statistics = [
-            sequence.mean(dim=1),
-            (sequence.var(dim=1, correction=0) + SPREAD_EPSILON).sqrt(),
-            sequence.diff(dim=1).abs().mean(dim=1),
-        ]
         with torch.autocast(sequence.device.type, enabled=False):
-            logits: Tensor = self.output(self.dropout(self.norm(torch.cat(statistics, dim=1))))
+            logits: Tensor = self.output(self.dropout(self.norm(statistics_over_time(sequence))))
         return logits
+
+
+def statistics_over_time(sequence: Float[Tensor, "batch steps features"]) -> Float[Tensor, "batch statistics"]:
+    """Give the mean, the standard deviation and the mean movement of each feature, one block after the other."""
+    # m = mean z_t; s = sqrt(mean (z_t - m)^2 + eps); d = mean |z_t+1 - z_t|.
+    statistics = [
+        sequence.mean(dim=1),
+        (sequence.var(dim=1, correction=0) + SPREAD_EPSILON).sqrt(),
+        sequence.diff(dim=1).abs().mean(dim=1),
+    ]
+    return torch.cat(statistics, dim=1)

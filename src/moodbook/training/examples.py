@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Int64, Shaped
+from jaxtyping import Float, Float16, Float32, Int, Int64, Shaped
 from torch import Tensor
 
 from moodbook.errors import TrainingError
@@ -23,11 +23,12 @@ class Batch:
 
     Args:
         inputs: Log-mel "batch 128 1024" float32, or codes "batch bands 512" int64.
-        targets: 1 where the example's track has the tag; None in step 1.
+        targets: What is to be told: "batch tags", 1 where the example's track has the tag, or "batch windows
+            embedding", what a teacher says of each window (NaN: nothing); None where there is neither.
     """
 
     inputs: Shaped[Tensor, "batch height width"]
-    targets: Float32[Tensor, "batch tags"] | None
+    targets: Float32[Tensor, "batch ..."] | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Examples:
         tracks: Which track each of `rows` belongs to, counted from 0.
         filled: Share of music in each of `rows`: its weight in the track.
         ground_truth: Tags by track; None where the music is used without labels.
+        teacher: What a teacher says of each window of every row of the cache, instead of tags. Random crops then begin
+            where a window does.
     """
 
     inputs: Shaped[np.ndarray, "cached height width"]
@@ -47,6 +50,7 @@ class Examples:
     tracks: Int[np.ndarray, " examples"]
     filled: Float[np.ndarray, " examples"]
     ground_truth: Float32[np.ndarray, "tracks tags"] | None
+    teacher: Float16[np.ndarray, "cached windows embedding"] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -65,15 +69,17 @@ class Examples:
             starts: Where in its track to begin instead of at its own segment: 0 with the first frame, 1 so that the
                 last frame is the last; in [0, 1]. A track of less than one segment stays as it is.
         """
-        if starts is None:
-            rows = np.asarray(self.inputs[self.rows[positions]])
-        else:
-            tracks = self.tracks[positions].tolist()
-            rows = np.stack([self._crop(*pair) for pair in zip(tracks, starts.tolist(), strict=True)])
+        first_frames = self._first_frames(positions, starts)
+        width = self.inputs.shape[2]
+        rows = np.stack([_stretch(self.inputs, 2, frame, width) for frame in first_frames])
         wide = np.float32 if rows.dtype.kind == "f" else np.int64
         targets = None
         if self.ground_truth is not None:
             targets = torch.from_numpy(self.ground_truth[self.tracks[positions]]).to(device)
+        elif self.teacher is not None:
+            windows = self.teacher.shape[1]
+            told = [_stretch(self.teacher, 1, frame * windows // width, windows) for frame in first_frames]
+            targets = torch.from_numpy(np.stack(told).astype(np.float32)).to(device)
         return Batch(torch.from_numpy(rows.astype(wide)).to(device), targets)
 
     def to_learn_from(self) -> Examples:
@@ -116,13 +122,36 @@ class Examples:
             extents[track] = (first, segments + filled)
         return extents
 
-    def _crop(self, track: int, start: float) -> Shaped[np.ndarray, "height width"]:
-        first, segments = self._extents[track]
+    def _first_frames(
+        self, positions: Int[np.ndarray, " batch"], starts: Float[np.ndarray, " batch"] | None
+    ) -> list[int]:
+        """Give the first frame of each example, counted from the first row of the cache."""
         width = self.inputs.shape[2]
-        frame = int(start * max(0, int(segments * width) - width))
-        row, offset = first + frame // width, frame % width
-        pair = [self.inputs[row, :, offset:]] + ([self.inputs[row + 1, :, :offset]] if offset else [])
-        return np.concatenate(pair, axis=1)
+        if starts is None:
+            return [int(row) * width for row in self.rows[positions]]
+        grid = 1 if self.teacher is None else width // self.teacher.shape[1]
+        frames = []
+        for track, start in zip(self.tracks[positions].tolist(), starts.tolist(), strict=True):
+            first, segments = self._extents[track]
+            choices = max(0, int(segments * width) - width)
+            frames.append(first * width + int(start * choices) // grid * grid)
+        return frames
+
+
+def _stretch(rows: Shaped[np.ndarray, "cached ..."], axis: int, start: int, length: int) -> Shaped[np.ndarray, ...]:
+    """Take `length` places along an axis that goes on from row to row, from place `start` on.
+
+    Args:
+        rows: The cache.
+        axis: The axis, counted with that of the rows; it is `length` long.
+        start: Counted from the first place of the first row.
+        length: How many.
+    """
+    row, offset = divmod(start, length)
+    if not offset:
+        return np.asarray(rows[row])
+    pair = np.concatenate([rows[row], rows[row + 1]], axis=axis - 1)
+    return pair.take(range(offset, offset + length), axis=axis - 1)
 
 
 def positions_in_turn(examples: int, batch_size: int, processes: int, process: int) -> list[Int64[np.ndarray, " some"]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32
 
 from moodbook.datasets.cache import CodeCache, FeatureCache, SkippedTrack
 from moodbook.datasets.dataset import Dataset, Split, Track
+from moodbook.datasets.registry import open_dataset
 from moodbook.datasets.segmenting import TOO_SHORT
 from moodbook.errors import TrainingError
 from moodbook.networks.config import PopularityConfig
@@ -29,6 +30,7 @@ from moodbook.training.recipe import Recipe, StepConfig
 from moodbook.training.run_folder import CACHE, METRICS, STEP_1, STEP_2, MetricsLog, open_run
 from moodbook.training.step import Plan, StepSummary, read_weights
 from moodbook.training.tagger import Step2, encode_codes, load_vqvae, predict, require_measurable
+from moodbook.training.teacher.targets import TeacherTargets
 from moodbook.training.vqvae import Step1
 
 LEARNED_FROM: tuple[Split, ...] = ("train", "validation")
@@ -195,13 +197,19 @@ class Experiment:
             return self._given
         if self.recipe.vqvae is None or self.recipe.step_1 is None:
             raise TrainingError(f"recipe '{self.recipe.name}' has no VQ-VAE, so it has no step 1")
+        if self.recipe.step_1.data is not None:
+            return self._step_1_elsewhere(self.recipe.step_1.data)
+        train, validation = (self.examples(prepared, split, labelled=False) for split in LEARNED_FROM)
+        if self.recipe.step_1.teacher is not None:
+            train, validation = self._taught(prepared, train, validation)
         step = Step1(
             self.recipe.vqvae,
             self.recipe.seed,
-            self.examples(prepared, "train", labelled=False),
-            self.examples(prepared, "validation", labelled=False),
+            train,
+            validation,
             self.recipe.step_1.batch_size,
             self.recipe.step_1.restart_dead_codes,
+            None if self.recipe.step_1.teacher is None else self.recipe.step_1.teacher_weight,
         )
         plan = self._plan(self.recipe.step_1, STEP_1, prepared)
         summary = train_step(step, plan, self.machine, self._metrics, self.display)
@@ -257,6 +265,31 @@ class Experiment:
         scores = np.zeros(len(counts), dtype=np.float32)
         scores[int(np.argmax(counts))] = 1.0
         return scores
+
+    def _step_1_elsewhere(self, data: str) -> LearnedVQVAE:
+        """Run step 1 on another data set: an experiment of its own in the folder of the step."""
+        other = Experiment(
+            self.recipe.for_step_1(),
+            open_dataset(data, seed=self.recipe.seed),
+            self.folder / STEP_1,
+            self.machine,
+            self.display,
+            resume=self._resume or (self.folder / STEP_1).exists(),
+            cache=None,
+            vqvae=None,
+            checkpoint_seconds=self._checkpoint_seconds,
+        )
+        return other.step_1(other.prepare(LEARNED_FROM, labelled=False))
+
+    def _taught(self, prepared: Prepared, train: Examples, validation: Examples) -> tuple[Examples, Examples]:
+        """Give the same segments with what the teacher says of them, on the scale of the training segments."""
+        features = prepared.features
+        tracks = [track for of_split in prepared.tracks.values() for track in of_split]
+        self.display.begin(f"the teacher hears {len(features)} segments", total=len(features))
+        targets = TeacherTargets.build(features, tracks, self._cache, lambda done, _: self.display.advance(done))
+        self.display.end()
+        told = targets.normalised(train.rows, features.filled)
+        return replace(train, teacher=told), replace(validation, teacher=told)
 
     def _codes(self, prepared: Prepared, learned: LearnedVQVAE) -> CodeCache:
         if self.recipe.vqvae is None:

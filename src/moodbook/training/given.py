@@ -61,7 +61,10 @@ def _reading(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _step_folder(folder: Path) -> Path:
-    return folder / STEP_1 if (folder / STEP_1).is_dir() else folder
+    # Twice where step 1 learned from a data set of its own: it is a run in the folder of the step then.
+    while (folder / STEP_1).is_dir():
+        folder = folder / STEP_1
+    return folder
 
 
 def _summary(folder: Path) -> StepSummary:

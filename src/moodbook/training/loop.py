@@ -92,7 +92,9 @@ class _Training:
         self._network = step.loss.network
         module = share_batch_norm(step.loss.train(), machine).to(machine.device)
         lay_out(module, plan.precision)
-        self._parameters = {name: p for name, p in self._network.named_parameters() if p.requires_grad}
+        # The loss may learn too (a teacher's head); what it learns goes on with a resumed run, and no further.
+        self._learner = step.loss
+        self._parameters = {name: p for name, p in self._learner.named_parameters() if p.requires_grad}
         self._optimizer = torch.optim.Adam(self._parameters.values(), lr=plan.config.learning_rate)
         self._module = module
         self._part_names = step.loss.part_names
@@ -255,7 +257,7 @@ class _Training:
         codes = None if self._codes is None else machine.sum(torch.from_numpy(self._codes).to(machine.device))
         if not machine.is_main:
             return
-        tensors = {f"model.{name}": value for name, value in self._network.state_dict().items()}
+        tensors = {f"model.{name}": value for name, value in self._learner.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
         tensors |= optimizer_tensors(self._optimizer, self._parameters)
         tensors["random"] = random
@@ -274,7 +276,7 @@ class _Training:
     def _restore(self, stored: Stored) -> None:
         require_same(self._plan.identity, stored.state["identity"], self._plan.folder)
         tensors, machine = stored.tensors, self._machine
-        self._network.load_state_dict(_below(tensors, "model."))
+        self._learner.load_state_dict(_below(tensors, "model."))
         self._best = {name: value.to(machine.device) for name, value in _below(tensors, "best.").items()}
         restore_optimizer(self._optimizer, self._parameters, tensors)
         torch.set_rng_state(tensors["random"][machine.process])

@@ -13,6 +13,7 @@ from torch.nn import functional
 from moodbook.errors import TrainingError
 from moodbook.networks.tagger import TaggingNetwork
 from moodbook.networks.vqvae import VQVAE
+from moodbook.training.teacher.head import TeacherHead, teacher_error
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,39 @@ class StepLoss(nn.Module):
 class ReconstructionLoss(StepLoss):
     """Step 1: ``MSE(x', x) + MSE(z_q, sg z_e) + commitment_weight * MSE(z_e, sg z_q)``.
 
+    With a teacher, plus ``teacher_weight * MSE(head(z_q), teacher(x))``, whose gradient passes the quantiser straight
+    through to the encoder, as that of the reconstruction does.
+
     Args:
         vqvae: The VQ-VAE that learns.
+        teacher_weight: Weight of the teacher's error; None without a teacher.
 
     Source:
         The paper, section on the VQ-VAE; van den Oord et al. 2017, equation 3.
     """
 
     network: VQVAE
-    part_names = ("reconstruction", "codebook", "commitment")
 
-    def __init__(self, vqvae: VQVAE) -> None:
+    def __init__(self, vqvae: VQVAE, teacher_weight: float | None = None) -> None:
         super().__init__()
         self.network = vqvae
+        self.part_names = ("reconstruction", "codebook", "commitment")
+        self.head: TeacherHead | None = None
+        if teacher_weight is not None:
+            self.part_names += ("teacher",)
+            self.head = TeacherHead(vqvae.config)
+            self._teacher_weight = teacher_weight
 
-    def forward(self, log_mel: Float32[Tensor, "batch n_mels frames"], targets: None = None) -> Losses:
-        """Measure the losses of a batch of segments; there are no targets."""
+    def forward(
+        self,
+        log_mel: Float32[Tensor, "batch n_mels frames"],
+        targets: Float32[Tensor, "batch windows embedding"] | None = None,
+    ) -> Losses:
+        """Measure the losses of a batch of segments.
+
+        Raises:
+            TrainingError: There is a teacher, and no word of it.
+        """
         output = self.network(log_mel)
         # MSE(x', x)
         reconstruction = functional.mse_loss(output.reconstruction, log_mel)
@@ -70,6 +88,11 @@ class ReconstructionLoss(StepLoss):
             "codebook": output.codebook_loss,
             "commitment": output.commitment_loss,
         }
+        if self.head is not None:
+            if targets is None:
+                raise TrainingError("step 1 has a teacher and got no targets; give examples with `teacher`")
+            parts["teacher"] = teacher_error(self.head(output.quantized), targets)
+            total = total + self._teacher_weight * parts["teacher"]
         return Losses(total, parts, output.codes)
 
 

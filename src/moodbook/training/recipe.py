@@ -55,10 +55,20 @@ class StepConfig(Config):
 class Step1Config(StepConfig):
     """Step 1: the VQ-VAE learns to reconstruct, without labels; watched figure: reconstruction on validation."""
 
+    data: str | None = None
+    """Name of the data set that step 1 learns from, below the data root; None: the train and validation tracks of the
+    run's own data set, as the paper's runs."""
+
     restart_dead_codes: bool = False
     """True: before the first epoch and after each one, codes that a sample of training music does not use start again
     on its latents. False, as the authors: the codebook starts at U(-1/K, 1/K) and a code that nobody uses stays where
     it is; a short training then ends with few codes in use."""
+    teacher: Literal["musicnn"] | None = None
+    """A network whose embedding of every 3 seconds the codes must tell, beside the sound: a linear layer on statistics
+    of the quantised latents predicts it, and is thrown away after training; early stopping watches its error instead.
+    None, as the authors: the sound alone."""
+    teacher_weight: float = Field(0.1, gt=0)
+    """Weight of the teacher's mean squared error, where there is a teacher; predicting its mean costs 1."""
 
 
 class Step2Config(StepConfig):
@@ -105,6 +115,11 @@ class Recipe(Config):
     def network(self) -> NetworkConfig:
         """The network that this recipe trains."""
         return NetworkConfig(vqvae=self.vqvae, classifier=self.classifier)
+
+    def for_step_1(self) -> Recipe:
+        """Give the recipe of step 1 alone on a data set of its own: there are no tags that could be rare."""
+        step_1 = None if self.step_1 is None else self.step_1.model_copy(update={"data": None})
+        return self.model_copy(update={"step_1": step_1, "data": self.data.model_copy(update={"min_tracks": 0})})
 
     def smoke(self) -> Recipe:
         """Give the same experiment with a narrow network and at most two epochs a step.

@@ -10,6 +10,7 @@ from jaxtyping import Float32
 
 from moodbook.datasets.check import check
 from moodbook.datasets.dataset import SPLITS, Dataset
+from moodbook.datasets.registry import find_source
 from moodbook.errors import TrainingError
 from moodbook.evaluation.metrics import evaluate
 from moodbook.evaluation.thresholds import clear_of_scores, decide, fit_thresholds
@@ -31,6 +32,7 @@ from moodbook.training.run_folder import (
     write_probabilities,
 )
 from moodbook.training.step import CHECKPOINT_SECONDS, StepSummary
+from moodbook.training.teacher.musicnn import CREDIT as TEACHER_CREDIT
 
 POPULARITY_THRESHOLD = 0.5
 """The popularity baseline says 1 or 0: it decides the tag it says 1 to, as its published decisions do."""
@@ -254,6 +256,20 @@ def _summaries(learned: LearnedVQVAE | None, tagger: LearnedTagger | None) -> tu
     return tuple(part.summary for part in (learned, tagger) if part is not None)
 
 
+def _credits(recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
+    """Name whose music and whose work a model stands on."""
+    credits = [dataset.citation]
+    if recipe.step_1 is not None:
+        other = None if recipe.step_1.data is None else find_source(recipe.step_1.data)
+        if other is not None:
+            credits.append(
+                f"Step 1 learned from '{other.source.name}': {other.source.citation} {other.source.licence}."
+            )
+        if recipe.step_1.teacher is not None:
+            credits.append(TEACHER_CREDIT)
+    return tuple(credit for credit in credits if credit)
+
+
 def _write(
     experiment: Experiment,
     prepared: Prepared,
@@ -291,7 +307,7 @@ def _write(
                 seed=recipe.seed,
                 versions=versions(),
             ),
-            credits=(dataset.citation,) if dataset.citation else (),
+            credits=_credits(recipe, dataset),
             metrics=report.card_metrics(),
             notes=tuple(notes),
         ),

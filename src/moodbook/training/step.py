@@ -28,16 +28,16 @@ class TrainingStep(ABC):
             `part_names` are the names of the losses' parts.
         examples: What is learned from.
         codebook_size: K; None without a VQ-VAE.
+        watched: Name of the validation figure that early stopping watches.
     """
 
     number: ClassVar[Literal[1, 2]]
-    watched: ClassVar[str]
-    """Name of the validation figure that early stopping watches."""
     higher_is_better: ClassVar[bool]
 
     loss: StepLoss
     examples: Examples
     codebook_size: int | None
+    watched: str
 
     @abstractmethod
     def validate(self, machine: Machine, precision: Precision) -> dict[str, int | float]:

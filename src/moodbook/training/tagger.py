@@ -43,7 +43,7 @@ class Step2(TrainingStep):
     """
 
     number: ClassVar[Literal[1, 2]] = 2
-    watched: ClassVar[str] = "roc_auc"
+    watched = "roc_auc"
     higher_is_better: ClassVar[bool] = True
 
     def __init__(

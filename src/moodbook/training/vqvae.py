@@ -23,7 +23,8 @@ class Step1(TrainingStep):
     """What step 1 brings to the loop.
 
     Early stopping watches the reconstruction on validation, not the whole loss: the codebook and commitment losses grow
-    while a codebook comes to life, and are smallest where it has collapsed.
+    while a codebook comes to life, and are smallest where it has collapsed. With a teacher it watches the teacher's
+    error.
 
     Args:
         config: The VQ-VAE to train.
@@ -32,10 +33,10 @@ class Step1(TrainingStep):
         validation: Segments of the validation tracks.
         batch_size: Segments measured at once on validation.
         restart_dead_codes: Move codes that training music does not use onto its latents; see `Step1Config`.
+        teacher_weight: Weight of what a teacher says of `train` and `validation`; None without one.
     """
 
     number: ClassVar[Literal[1, 2]] = 1
-    watched: ClassVar[str] = "reconstruction"
     higher_is_better: ClassVar[bool] = False
 
     def __init__(
@@ -46,10 +47,12 @@ class Step1(TrainingStep):
         validation: Examples,
         batch_size: int,
         restart_dead_codes: bool = False,
+        teacher_weight: float | None = None,
     ) -> None:
         torch.manual_seed(step_seed(seed, self.number))
+        self.watched = "reconstruction" if teacher_weight is None else "teacher"
         self.network = VQVAE(config)
-        self.loss = ReconstructionLoss(self.network)
+        self.loss = ReconstructionLoss(self.network, teacher_weight)
         self.examples = train.to_learn_from()
         self.codebook_size = config.codebook_size
         self._validation = validation
@@ -73,7 +76,8 @@ class Step1(TrainingStep):
         for start in range(0, len(mine), self._batch_size):
             positions = mine[start : start + self._batch_size]
             with reduced(precision, machine.device):
-                losses: Losses = self.loss(examples.batch(positions, machine.device).inputs)
+                batch = examples.batch(positions, machine.device)
+                losses: Losses = self.loss(batch.inputs, batch.targets)
             sums += torch.stack([losses.total, *losses.parts.values()]) * len(positions)
             if losses.codes is not None:
                 counts += torch.bincount(losses.codes.flatten(), minlength=len(counts))

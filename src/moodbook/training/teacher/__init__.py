@@ -1,0 +1,8 @@
+"""The teacher: a network that learned from the tags of 200,000 songs, whose view of music step 1 can be asked to keep.
+
+    tensor_bundle.py    reads its weights, without TensorFlow
+    musicnn.py          the network itself, and the log-mel it hears
+    targets.py          what it says of each segment, computed once and cached
+
+Nothing of it is needed to tag music, and none of its weights are in a model that was trained with it.
+"""
