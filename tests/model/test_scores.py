@@ -20,6 +20,7 @@ SCORES = TagScores(
     probabilities=np.array([0.25, 0.75, 0.5], dtype=np.float32),
     decisions=np.array([True, True, False]),
     taggram=np.array([[0.1, 0.8, 0.3], [0.4, 0.7, 0.7]], dtype=np.float32),
+    embedding=None,
     filled=np.array([1.0, 0.5], dtype=np.float32),
     segment_seconds=23.777,
     duration_seconds=35.5,

@@ -44,6 +44,7 @@ from moodbook.model.card import (
     FileRecord,
     render_card,
 )
+from moodbook.model.embedding import CENTRE, PROJECTION, Embedding
 from moodbook.model.tensors import (
     Storage,
     largest_packed_bytes,
@@ -60,6 +61,7 @@ from moodbook.model.weights import (
 from moodbook.networks.config import NetworkConfig
 from moodbook.tags import TagSet
 
+_DECODER = "vqvae.decoder."
 CONFIG_FILE = "config.json"
 CONFIG_HASH = "config_sha256"
 """Key of config.json under which the hash of all its other keys stands."""
@@ -102,6 +104,13 @@ class Bundle:
     def tags(self) -> TagSet:
         """Names of its outputs, in order."""
         return TagSet(self.config.tags)
+
+    @property
+    def embedding(self) -> Embedding | None:
+        """What turns a track's codes into its embedding; None where the model gives none."""
+        if self.config.embedding is None:
+            return None
+        return Embedding(self.weights[CENTRE], self.weights[PROJECTION])
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -156,6 +165,7 @@ def write_bundle(
     features: FeatureConfig = DEFAULT_FEATURES,
     storage: Storage = "float32",
     decoder: bool = True,
+    embedding: Embedding | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Write a model, all of it or nothing: the folder appears complete under its name, or not at all.
@@ -170,6 +180,7 @@ def write_bundle(
         features: The features it was trained on.
         storage: float16 halves the file: its matrices are rounded, and the self-test is that of the rounded weights.
         decoder: Whether to keep the VQ-VAE's decoder, which tagging does not need.
+        embedding: What turns a track's codes into its embedding; None: the model gives none.
         overwrite: Whether a folder that is there already may be replaced.
 
     Returns:
@@ -187,7 +198,10 @@ def write_bundle(
         raise ModelError(f"'{target}' exists; choose another folder, or ask to overwrite it")
     by_name = dict(zip(tags, map(float, tags.vector(thresholds)), strict=True))
     decoder = decoder and network.vqvae is not None
-    rounded = round_to_storage(_chosen(weights, network, len(tags), decoder), storage)
+    dimensions = None if embedding is None else embedding.projection.shape[1]
+    if embedding is not None:
+        weights = {**weights, CENTRE: embedding.centre, PROJECTION: embedding.projection}
+    rounded = round_to_storage(_chosen(weights, weight_shapes(network, len(tags), decoder, dimensions)), storage)
     card_text = render_card(card, network, features, by_name, decoder).encode()
     content = pack_tensors(rounded, storage)
     config = BundleConfig(
@@ -198,6 +212,7 @@ def write_bundle(
         thresholds=by_name,
         storage=storage,
         decoder=decoder,
+        embedding=dimensions,
         self_test=record_self_test(Engine(_Draft(network, rounded)), tags),
         files={WEIGHTS_FILE: _record(content), CARD_FILE: _record(card_text)},
     )
@@ -249,7 +264,7 @@ def _read(folder: Path) -> Bundle:
         raise ModelError(f"it holds {unexpected!r}; a model is {', '.join(sorted(expected))} and nothing else")
     settings = _read_file(folder / CONFIG_FILE, MAX_TEXT_BYTES)
     config = _parse_config(settings)
-    shapes = weight_shapes(config.network, len(config.tags), config.decoder)
+    shapes = weight_shapes(config.network, len(config.tags), config.decoder, config.embedding)
     largest = largest_packed_bytes(shapes, config.storage)
     content = _read_recorded(folder / WEIGHTS_FILE, config.files[WEIGHTS_FILE], largest)
     _read_recorded(folder / CARD_FILE, config.files[CARD_FILE], MAX_TEXT_BYTES)
@@ -306,14 +321,14 @@ def _read_recorded(path: Path, record: FileRecord, cap: int) -> bytes:
 
 
 def _chosen(
-    weights: Mapping[str, np.ndarray], network: NetworkConfig, n_tags: int, decoder: bool
+    weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Float32[np.ndarray, "*_"]]:
-    """Take exactly the weights that the network has, in float32."""
-    shapes = weight_shapes(network, n_tags, decoder)
+    """Take exactly the weights that the bundle has, in float32."""
+    decoder = any(name.startswith(_DECODER) for name in shapes)
     offered = {
         name: array
         for name, array in weights.items()
-        if name.rpartition(".")[2] != BATCH_COUNTER and (decoder or not name.startswith("vqvae.decoder."))
+        if name.rpartition(".")[2] != BATCH_COUNTER and (decoder or not name.startswith(_DECODER))
     }
     missing, extra = sorted(shapes.keys() - offered.keys()), sorted(offered.keys() - shapes.keys())
     if missing or extra:

@@ -82,10 +82,10 @@ class Engine:
         self._lock = threading.RLock()
         self._requests: dict[Part, Any] = {}
         if self.network.vqvae is not None:
-            codebook = self._weights["vqvae.quantizer.codebook"]
-            self._codebook_columns = np.ascontiguousarray(codebook.T)
+            self.codebook = self._weights["vqvae.quantizer.codebook"]
+            self._codebook_columns = np.ascontiguousarray(self.codebook.T)
             # |c|^2 / 2, the part of |x - c|^2 / 2 that differs between codes beside -x.c.
-            self._half_squares = (np.square(codebook, dtype=np.float64).sum(axis=1) / 2).astype(np.float32)
+            self._half_squares = (np.square(self.codebook, dtype=np.float64).sum(axis=1) / 2).astype(np.float32)
 
     def run(self, log_mel: Float32[np.ndarray, "segments 128 1024"]) -> EngineOutput:
         """Turn log-mel segments into codes and probabilities.

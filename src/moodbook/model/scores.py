@@ -43,6 +43,8 @@ class TagScores:
         probabilities: Of the whole track: the mean over its segments, weighted by `filled`.
         decisions: Which probabilities are above their thresholds.
         taggram: The probabilities of each segment.
+        embedding: What the track sounds like, of unit length: tracks are as alike as the cosine of their embeddings
+            under one model. None where the model gives none. It is not in the record.
         filled: Share of music in each segment; below 1 where the last one was filled up with silence.
         segment_seconds: From the start of one segment to the start of the next.
         duration_seconds: Of the track; None where only the first segment was heard and the file does not say.
@@ -57,6 +59,7 @@ class TagScores:
     probabilities: Float32[np.ndarray, " tags"]
     decisions: Bool[np.ndarray, " tags"]
     taggram: Float32[np.ndarray, "segments tags"]
+    embedding: Float32[np.ndarray, " dimensions"] | None
     filled: Float32[np.ndarray, " segments"]
     segment_seconds: float
     duration_seconds: float | None
@@ -122,9 +125,9 @@ class TagFailure:
 
 
 def pool(
-    taggram: Float32[np.ndarray, "segments tags"], filled: Float32[np.ndarray, " segments"]
-) -> Float32[np.ndarray, " tags"]:
-    """Average the segments of a track, each weighted by its share of music."""
+    taggram: Float32[np.ndarray, "segments columns"], filled: Float32[np.ndarray, " segments"]
+) -> Float32[np.ndarray, " columns"]:
+    """Average figures of segments over their track, each segment weighted by its share of music."""
     weights = filled.astype(np.float64)
     mean: np.ndarray = weights @ taggram.astype(np.float64) / weights.sum()
     return mean.astype(np.float32)

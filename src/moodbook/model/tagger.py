@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from moodbook.features import SEGMENT_SECONDS
 from moodbook.model import DEFAULT_MODEL
 from moodbook.model.bundle import Bundle, read_bundle
+from moodbook.model.embedding import segment_statistics
 from moodbook.model.engine import Engine, Precision
 from moodbook.model.listening import Heard, Hearing, listen, listen_ahead, reason
 from moodbook.model.scores import TagFailure, TagScores, pool
@@ -34,6 +35,7 @@ class Tagger:
         self.tags = bundle.tags
         self.engine = Engine(bundle, precision, threads)
         self.thresholds = self.tags.vector(bundle.thresholds)
+        self.embedding = bundle.embedding
 
     @classmethod
     def load(
@@ -96,12 +98,16 @@ class _Track:
         self._tagger = tagger
         self._filled: list[Float32[np.ndarray, " segments"]] = []
         self._taggram: list[Float32[np.ndarray, "segments tags"]] = []
+        self._statistics: list[Float32[np.ndarray, "segments statistics"]] = []
         self._failure: str | None = None
 
     def hear(self, heard: Heard) -> None:
         """Take the next piece of the track."""
         if heard.segments is not None:
-            self._taggram.append(self._tagger.engine.run(heard.segments.log_mel).probabilities)
+            output = self._tagger.engine.run(heard.segments.log_mel)
+            self._taggram.append(output.probabilities)
+            if self._tagger.embedding is not None and output.codes is not None:
+                self._statistics.append(segment_statistics(output.codes, self._tagger.engine.codebook))
             self._filled.append(heard.segments.filled)
 
     def hear_or_fail(self, heard: Heard) -> None:
@@ -136,6 +142,7 @@ class _Track:
             # Strictly above, as the thresholds were fitted.
             decisions=probabilities > tagger.thresholds,
             taggram=taggram,
+            embedding=self._embedding(filled),
             filled=filled,
             segment_seconds=SEGMENT_SECONDS,
             duration_seconds=end.duration_seconds,
@@ -144,3 +151,8 @@ class _Track:
             model_name=tagger.bundle.name,
             model_sha256=tagger.bundle.sha256,
         )
+
+    def _embedding(self, filled: Float32[np.ndarray, " segments"]) -> Float32[np.ndarray, " dimensions"] | None:
+        if self._tagger.embedding is None:
+            return None
+        return self._tagger.embedding(pool(np.concatenate(self._statistics), filled))

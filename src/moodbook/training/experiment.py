@@ -17,6 +17,7 @@ from moodbook.datasets.dataset import Dataset, Split, Track
 from moodbook.datasets.registry import open_dataset
 from moodbook.datasets.segmenting import TOO_SHORT
 from moodbook.errors import TrainingError
+from moodbook.model.embedding import Embedding, fit_embedding, segment_statistics
 from moodbook.networks.config import PopularityConfig
 from moodbook.networks.tagger import TaggingNetwork
 from moodbook.networks.vqvae import VQVAE
@@ -254,6 +255,23 @@ class Experiment:
         scores = predict(tagger.network, examples, len(tracks), self.machine, batch_size, self.display.advance)
         self.display.end()
         return scores
+
+    def embedding(self, prepared: Prepared, tagger: LearnedTagger | None) -> Embedding | None:
+        """Fit the embedding of tracks to the training segments; None for a system without codes."""
+        if tagger is None or tagger.network.vqvae is None:
+            return None
+        rows = self.examples(prepared, "train", labelled=False).to_learn_from().rows
+        vqvae = tagger.network.vqvae.eval()
+        codes = []
+        for start in range(0, len(rows), self.recipe.step_2.batch_size):
+            batch = rows[start : start + self.recipe.step_2.batch_size]
+            if tagger.codes is not None:
+                codes.append(np.asarray(tagger.codes.codes[batch]))
+            else:
+                log_mel = np.asarray(prepared.features.log_mel[batch], dtype=np.float32)
+                codes.append(encode_codes(vqvae, log_mel, self.machine.device))
+        codebook = vqvae.quantizer.codebook.detach().float().cpu().numpy()
+        return fit_embedding(segment_statistics(np.concatenate(codes).astype(np.int16), codebook))
 
     def popularity(self, prepared: Prepared) -> Float32[np.ndarray, " tags"]:
         """Give 1 to the tag with most training tracks (the first of equals) and 0 to the others.

@@ -295,6 +295,7 @@ def _write(
         tags=dataset.tags,
         thresholds=thresholds,
         features=recipe.features,
+        embedding=experiment.embedding(prepared, tagger),
         card=Card(
             name=recipe.name,
             summary=f"Tags of '{dataset.name}' by recipe {recipe.name}. {recipe.source}".strip()[:2000],
