@@ -11,7 +11,14 @@ import pytest
 
 from moodbook.errors import DataError
 from moodbook.evaluation.metrics import score_decisions
-from moodbook.evaluation.thresholds import cross_fit, decide, fit_thresholds, read_thresholds, write_thresholds
+from moodbook.evaluation.thresholds import (
+    cross_fit,
+    decide,
+    fit_precision_threshold,
+    fit_thresholds,
+    read_thresholds,
+    write_thresholds,
+)
 from moodbook.tags import TagSet
 
 TAGS = TagSet(("calm", "happy"))
@@ -182,3 +189,31 @@ def test_unreadable_and_unwritable_files_are_refused(tmp_path: Path):
         write_thresholds(tmp_path / "latin.txt" / "t.json", {"calm": 0.1})
     with pytest.raises(DataError, match="expected a finite number, got nan"):
         write_thresholds(tmp_path / "t.json", {"calm": float("nan")})
+
+
+def test_one_threshold_reaches_the_precision_that_was_asked_for() -> None:
+    random = np.random.default_rng(0)
+    probabilities = random.random((200, 4))
+    truth = random.random((200, 4)) < probabilities
+    tags = TagSet(("a", "b", "c", "d"))
+    values = {}
+    for precision in (0.6, 0.7, 0.8):
+        thresholds = fit_precision_threshold(truth, probabilities, tags, precision)
+        decided = decide(probabilities, thresholds, tags)
+        assert len(set(thresholds.values())) == 1
+        assert truth[decided].mean() >= precision
+        values[precision] = next(iter(thresholds.values()))
+        # No lower one does: one more decision, in whatever number, falls short at every lower score.
+        lower = np.unique(probabilities[probabilities < values[precision]])[:-1]
+        assert all(truth[probabilities > value].mean() < precision for value in lower)
+    assert values[0.6] < values[0.7] < values[0.8]
+
+
+def test_a_precision_out_of_reach_decides_nothing() -> None:
+    tags = TagSet(("a",))
+    probabilities = np.linspace(0, 0.9, 40)[:, None]
+    nothing_right = np.zeros((40, 1), dtype=bool)
+    assert fit_precision_threshold(nothing_right, probabilities, tags, 0.5) == {"a": 1.0}
+    # Nine right ones at the top are too few to stand for a precision.
+    few = probabilities > probabilities[-10]
+    assert fit_precision_threshold(few, probabilities, tags, 0.95) == {"a": 1.0}

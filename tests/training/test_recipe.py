@@ -21,6 +21,8 @@ OURS = {
     "teacher",
     "data",
     "teacher_weight",
+    "calibrate",
+    "decision_precision",
 }
 PAPER = ("run-1", "run-2", "run-3", "run-4", "run-5", "vggish", "popularity", "mtat-run-1")
 

@@ -164,7 +164,7 @@ def rank_areas(
 def _indicator(steps: np.ndarray, rows: np.ndarray, n_rows: int, dtype: type) -> Any:
     """Build the sparse matrix that sums the counts of each step's items: items of one row and step add up."""
     try:
-        from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+        from scipy.sparse import csr_matrix
     except ImportError:
         raise DependencyError("scipy", "train") from None
     return csr_matrix((np.ones(len(steps), dtype), (steps, rows)), shape=(int(steps[-1]) + 1, n_rows))

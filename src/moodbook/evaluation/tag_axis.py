@@ -237,7 +237,7 @@ def best_assignment(worth: Float[np.ndarray, "items items"]) -> Int64[np.ndarray
         DependencyError: scipy (it comes with scikit-learn) is not installed.
     """
     try:
-        from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+        from scipy.optimize import linear_sum_assignment
     except ImportError:
         raise DependencyError("scipy", "train") from None
     rows, columns = linear_sum_assignment(worth, maximize=True)
@@ -253,7 +253,7 @@ def scipy_stats() -> Any:
         DependencyError: scipy (it comes with scikit-learn) is not installed.
     """
     try:
-        import scipy.stats  # type: ignore[import-untyped]
+        import scipy.stats
     except ImportError:
         raise DependencyError("scipy", "train") from None
     return scipy.stats

@@ -21,6 +21,8 @@ from moodbook.evaluation.metrics import sklearn_metrics, validate
 from moodbook.files import whole_file
 from moodbook.tags import TagSet
 
+FEWEST_DECISIONS = 10
+"""Decisions behind a precision that a threshold is chosen for; of fewer, chance says what share is right."""
 OFFICIAL_PREFIX = "mood/theme---"
 """What stands before each tag in the threshold files of MediaEval 2019."""
 
@@ -69,6 +71,44 @@ def fit_thresholds(
         f_score = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
         fitted[name] = float(candidates[np.argmax(f_score)])
     return fitted
+
+
+def fit_precision_threshold(
+    ground_truth: Bool[np.ndarray, "tracks tags"],
+    probabilities: Float[np.ndarray, "tracks tags"],
+    tags: TagSet,
+    precision: float,
+) -> dict[str, float]:
+    """Choose one threshold for all tags: the lowest at which enough of the decided tags are right.
+
+    It supposes calibrated probabilities, in which 0.6 means the same for every tag. Where a track has no probability
+    above it, nothing is decided: the answer is "not sure".
+
+    Args:
+        ground_truth: Which tracks have which tags. The validation split, never test.
+        probabilities: Scores, columns in the order of `tags`.
+        tags: Names of the columns.
+        precision: The share of decided tags that must be right, over all tracks and tags.
+
+    Returns:
+        The same threshold for every tag name; one that nothing exceeds where the precision is never reached with
+        `FEWEST_DECISIONS` decisions or more.
+
+    Raises:
+        DataError: A shape does not match `tags`, or a value is not finite.
+    """
+    validate(ground_truth, probabilities, tags)
+    values = np.sort(np.unique(probabilities))
+    order = np.argsort(-probabilities.ravel(), kind="stable")
+    scores, right = probabilities.ravel()[order], ground_truth.ravel()[order].cumsum()
+    decided = np.searchsorted(-scores, -values, side="left")  # How many scores are strictly above each value.
+    reached = np.divide(right[decided - 1], decided, out=np.zeros(len(values)), where=decided > 0)
+    enough = (decided >= FEWEST_DECISIONS) & (reached >= precision)
+    if not enough.any():
+        return dict.fromkeys(tags, max(1.0, float(values[-1])))
+    lowest = int(np.argmax(enough))
+    # Half way to the next score, as `clear_of_scores` does; there is one, for something is decided.
+    return dict.fromkeys(tags, float((values[lowest] + values[lowest + 1]) / 2))
 
 
 def clear_of_scores(

@@ -21,6 +21,7 @@ from moodbook.model.embedding import Embedding, fit_embedding, segment_statistic
 from moodbook.networks.config import PopularityConfig
 from moodbook.networks.tagger import TaggingNetwork
 from moodbook.networks.vqvae import VQVAE
+from moodbook.training.calibration import fit_scaling, fold_in
 from moodbook.training.checkpoint import weights_sha256
 from moodbook.training.examples import Examples
 from moodbook.training.given import LearnedVQVAE, open_vqvae
@@ -30,7 +31,7 @@ from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, StepConfig
 from moodbook.training.run_folder import CACHE, METRICS, STEP_1, STEP_2, MetricsLog, open_run
 from moodbook.training.step import Plan, StepSummary, read_weights
-from moodbook.training.tagger import Step2, encode_codes, load_vqvae, predict, require_measurable
+from moodbook.training.tagger import Step2, encode_codes, load_vqvae, predict, require_measurable, segment_logits
 from moodbook.training.teacher.targets import TeacherTargets
 from moodbook.training.vqvae import Step1
 
@@ -240,6 +241,8 @@ class Experiment:
             step, self._plan(recipe.step_2, STEP_2, prepared), self.machine, self._metrics, self.display
         )
         step.network.to(self.machine.device)
+        if recipe.step_2.calibrate:
+            self._calibrate(step.network, self._inputs(prepared, "validation", codes), prepared)
         return LearnedTagger(step.network, summary, codes)
 
     def probabilities(
@@ -298,6 +301,12 @@ class Experiment:
             checkpoint_seconds=self._checkpoint_seconds,
         )
         return other.step_1(other.prepare(LEARNED_FROM, labelled=False))
+
+    def _calibrate(self, network: TaggingNetwork, validation: Examples, prepared: Prepared) -> None:
+        logits = segment_logits(network, validation, self.machine, self.recipe.step_2.batch_size, "float32")
+        scaling = fit_scaling(logits, validation, self.ground_truth(prepared, "validation"))
+        self.display.note(f"calibrated: logits times {scaling.slope:.3f}, plus {scaling.shift:.3f}")
+        fold_in(network, scaling)
 
     def _taught(self, prepared: Prepared, train: Examples, validation: Examples) -> tuple[Examples, Examples]:
         """Give the same segments with what the teacher says of them, on the scale of the training segments."""

@@ -79,6 +79,12 @@ class Step2Config(StepConfig):
     start_at_prior: bool = False
     """True: the output layer starts by giving each tag the share of the training examples that have it, whatever the
     input. False, as the authors: it starts at random, and a short training spends its epochs on unlearning that."""
+    calibrate: bool = False
+    """True: when the step is over, the logits are scaled by two numbers fitted on validation so that a probability
+    comes true as often as it says (`moodbook.training.calibration`). False, as the authors."""
+    decision_precision: float | None = Field(None, gt=0, lt=1)
+    """A number: one threshold for all tags, the lowest at which that share of the tags decided on validation is right;
+    wants `calibrate`. None, as the authors: per tag the threshold of the best F on validation."""
 
 
 class Recipe(Config):
@@ -109,6 +115,8 @@ class Recipe(Config):
             )
         if self.data.segments != "all" and any(step.random_crops for step in (self.step_1, self.step_2) if step):
             raise ValueError('random_crops have nothing to choose from in a first segment: set data.segments = "all"')
+        if self.step_2.decision_precision is not None and not self.step_2.calibrate:
+            raise ValueError("one threshold for all tags wants calibrated probabilities: set step_2.calibrate = true")
         return self
 
     @property

@@ -38,6 +38,7 @@ class Report:
         tags: The tag axis.
         test: Scores on test, with the thresholds fitted on validation.
         validation: Scores on validation; its F is optimistic, for its thresholds were fitted there.
+        calibration_error: How far, on the mean, a probability on test is from the share of tags that come true at it.
         intervals: 95 % bootstrap intervals over the test tracks, by average ("macro") and figure ("roc_auc").
         steps: How the steps ended.
         never_decided: Tags that no validation track has: they have no threshold and are never decided.
@@ -57,6 +58,7 @@ class Report:
     tags: TagSet
     test: Scores
     validation: Scores
+    calibration_error: float
     intervals: Mapping[str, Mapping[str, Interval]]
     steps: tuple[StepSummary, ...]
     never_decided: tuple[str, ...]
@@ -76,6 +78,7 @@ class Report:
             "seed": self.seed,
             "tracks": dict(self.tracks),
             "test": self.test.to_json(),
+            "calibration_error": self.calibration_error,
             "intervals": {
                 average: {figure: [interval.low, interval.high] for figure, interval in figures.items()}
                 for average, figures in self.intervals.items()
@@ -115,6 +118,7 @@ class Report:
             ]
             lines.append(f"{title:<10}" + "".join(f"  {cell:<24}" for cell in cells).rstrip())
         lines += ["", f"In brackets: {LEVEL:.0%} intervals, bootstrap over tracks. Thresholds: fitted on validation."]
+        lines.append(f"Expected calibration error on test: {self.calibration_error:.3f}.")
         lines += [
             f"Step {step.step}: best epoch {step.best_epoch} of {step.epochs}, validation "
             f"{step.watched} {step.best:.4f}."
@@ -150,6 +154,7 @@ class Report:
                 interval = self.interval(average, figure)
                 if interval is not None:
                     test[f"{figure}_{average}_low"], test[f"{figure}_{average}_high"] = interval.low, interval.high
+        test["expected_calibration_error"] = self.calibration_error
         validation = {
             f"{figure}_macro": getattr(self.validation.macro, figure)
             for figure in ("roc_auc", "pr_auc")

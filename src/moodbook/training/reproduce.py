@@ -12,8 +12,9 @@ from moodbook.datasets.check import check
 from moodbook.datasets.dataset import SPLITS, Dataset
 from moodbook.datasets.registry import find_source
 from moodbook.errors import TrainingError
+from moodbook.evaluation.calibration import expected_calibration_error
 from moodbook.evaluation.metrics import evaluate
-from moodbook.evaluation.thresholds import clear_of_scores, decide, fit_thresholds
+from moodbook.evaluation.thresholds import clear_of_scores, decide, fit_precision_threshold, fit_thresholds
 from moodbook.model.bundle import popularity_weights, write_bundle
 from moodbook.model.card import Card, Provenance
 from moodbook.networks.config import PopularityConfig
@@ -104,6 +105,7 @@ def reproduce(
         tags=dataset.tags,
         test=scored["test"],
         validation=scored["validation"],
+        calibration_error=expected_calibration_error(truth, probabilities["test"]),
         intervals=score_intervals(truth, probabilities["test"], decisions, dataset.tags, recipe.seed),
         steps=_summaries(learned, tagger),
         never_decided=_never_decided(experiment, prepared),
@@ -241,12 +243,15 @@ def _thresholds(
         return dict.fromkeys(experiment.dataset.tags, POPULARITY_THRESHOLD)
     truth = experiment.ground_truth(prepared, "validation")
     tags = experiment.dataset.tags
+    precision = experiment.recipe.step_2.decision_precision
+    if precision is not None:
+        return fit_precision_threshold(truth, probabilities, tags, precision)
     fitted = fit_thresholds(truth, probabilities, tags, without_positives="never")
     return clear_of_scores(fitted, probabilities, tags)
 
 
 def _never_decided(experiment: Experiment, prepared: Prepared) -> tuple[str, ...]:
-    if isinstance(experiment.recipe.classifier, PopularityConfig):
+    if isinstance(experiment.recipe.classifier, PopularityConfig) or experiment.recipe.step_2.decision_precision:
         return ()
     truth = experiment.ground_truth(prepared, "validation")
     return tuple(tag for column, tag in enumerate(experiment.dataset.tags) if not truth[:, column].any())
