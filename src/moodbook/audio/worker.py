@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -184,10 +185,8 @@ class _Worker:
             )
 
     def send(self, message: object) -> None:
-        try:
+        with suppress(OSError):  # It is dead; reading from it says how.
             self.connection.send(message)
-        except OSError:
-            pass  # It is dead; reading from it says how.
 
     def receive(self) -> tuple[Literal["ready", "item", "end", "lost"], Any]:
         try:

@@ -108,7 +108,9 @@ class Catalogue:
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
         self.path = Path(path)
         if is_folder(self.path):
-            raise CatalogueError(f"'{self.path}' is a folder; name the catalogue's file, such as '{self.path / 'c.db'}'")
+            raise CatalogueError(
+                f"'{self.path}' is a folder; name the catalogue's file, such as '{self.path / 'c.db'}'"
+            )
         if not create and not is_there(self.path):
             raise CatalogueError(f"there is no catalogue at '{self.path}'; make it with: moodbook scan FOLDER")
         with self._refusals_said():

@@ -116,7 +116,9 @@ def parse_query(text: str, tags: TagSet) -> Query:
         QueryError: It cannot be understood; it says where and why.
     """
     if len(text) > MOST_CHARACTERS:
-        raise QueryError(text, MOST_CHARACTERS, f"it is longer than {MOST_CHARACTERS} characters. Ask for less at once.")
+        raise QueryError(
+            text, MOST_CHARACTERS, f"it is longer than {MOST_CHARACTERS} characters. Ask for less at once."
+        )
     return _Parser(text, tags).parse()
 
 
@@ -159,7 +161,9 @@ class _Parser:
                 sign = self._query[start]
                 if sign in "\"'":
                     raise QueryError(self._query, start, f"this {sign} is not closed. Put another one behind the text.")
-                raise QueryError(self._query, start, f"{sign!r} means nothing here; the signs are > >= < <= = != : , ( )")
+                raise QueryError(
+                    self._query, start, f"{sign!r} means nothing here; the signs are > >= < <= = != : , ( )"
+                )
             kind = cast(Literal["quoted", "sign", "word"], match.lastgroup)
             value = match[kind]
             if kind == "quoted":
@@ -276,7 +280,7 @@ class _Parser:
     def _text(self, field: TextField) -> Query:
         sign = self._take_if(":", "=", "!=")
         if sign is None:
-            self._fail(self._peek(), f"expected : (contains), = (is) or != behind {field!r}, such as {field}:\"x y\".")
+            self._fail(self._peek(), f'expected : (contains), = (is) or != behind {field!r}, such as {field}:"x y".')
         value = self._take()
         if value.kind not in ("quoted", "word") or not value.text.strip():
             self._fail(value, f"expected a text behind {field!r}; put it in quotes where it holds spaces or signs.")

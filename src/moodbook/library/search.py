@@ -21,6 +21,7 @@ from moodbook.model.scores import DECIMALS, path_fields
 SORTS = ("rank", "path", "artist", "title", "album", "length")
 """What results can be sorted by, beside a tag."""
 
+_PARAMETERS_AT_A_TIME = 500  # Old SQLite takes 999 in a statement.
 _FLOAT32 = struct.Struct("<f")
 # Nothing that a user has typed ever becomes SQL: only these pieces, and numbers for the parameters.
 _COLUMNS: dict[TextField, str] = {
@@ -39,6 +40,7 @@ class Track:
 
     Attributes:
         path: A file that holds it; the first by name of those that met the condition.
+        payload_id: Its row in the catalogue.
         payload_sha256: What names the music.
         artist: As the file says.
         title: As the file says.
@@ -52,6 +54,7 @@ class Track:
     """
 
     path: Path
+    payload_id: int
     payload_sha256: str
     artist: str
     title: str
@@ -109,7 +112,9 @@ def search(
     if isinstance(query, str):
         query = parse_query(query, model.tags)
     if sort not in SORTS and sort not in model.tags:
-        raise DataError(f"cannot sort by {sort!r}; sort by one of {', '.join(SORTS)}, or a tag: {', '.join(model.tags)}")
+        raise DataError(
+            f"cannot sort by {sort!r}; sort by one of {', '.join(SORTS)}, or a tag: {', '.join(model.tags)}"
+        )
     condition = _Condition(model)
     where = condition.sql(query)
     ranking = [sort] if sort in model.tags else sorted(set(wanted_tags(query)))
@@ -118,11 +123,33 @@ def search(
     return tracks[:limit]
 
 
+def track_of_file(catalogue: Catalogue, model: Model, path: Path) -> Track | None:
+    """Give the recording that a file of the catalogue holds; None where the file is not there, missing or unheard."""
+    return next(_rows(catalogue, model, "file.path = ?", [os.fsencode(path)], []), None)
+
+
+def track_of_payload(catalogue: Catalogue, model: Model, payload_sha256: str) -> Track | None:
+    """Give a recording by its hash; None where no file that is there holds it, or the model has not heard it."""
+    return next(_rows(catalogue, model, "payload.sha256 = ?", [payload_sha256], []), None)
+
+
+def tracks_of_payloads(catalogue: Catalogue, model: Model, payload_ids: Sequence[int]) -> list[Track]:
+    """Give recordings by their rows, in the same order."""
+    by_id: dict[int, Track] = {}
+    for start in range(0, len(payload_ids), _PARAMETERS_AT_A_TIME):
+        part = payload_ids[start : start + _PARAMETERS_AT_A_TIME]
+        marks = ", ".join("?" * len(part))
+        by_id |= {
+            track.payload_id: track for track in _rows(catalogue, model, f"payload.id IN ({marks})", list(part), [])
+        }
+    return [by_id[payload] for payload in payload_ids if payload in by_id]
+
+
 def wanted_tags(query: Query, wanted: bool = True) -> Iterator[str]:
     """Name the tags that a query asks for, not those that it wants absent or low."""
-    if isinstance(query, Decided) and wanted:
-        yield query.tag
-    elif isinstance(query, Score) and wanted == (query.comparison in (">", ">=", "=")):
+    if (isinstance(query, Decided) and wanted) or (
+        isinstance(query, Score) and wanted == (query.comparison in (">", ">=", "="))
+    ):
         yield query.tag
     elif isinstance(query, Not):
         yield from wanted_tags(query.part, not wanted)
@@ -140,17 +167,18 @@ def _rows(
         _add_functions(connection)
         rows = connection.execute(
             # With min() SQLite gives the other columns of the same row.
-            "SELECT min(file.path), payload.sha256, file.artist, file.title, file.album, file.moods,"
+            "SELECT min(file.path), payload.id, payload.sha256, file.artist, file.title, file.album, file.moods,"
             " payload.duration_seconds, analysis.probabilities"
             " FROM file JOIN payload ON payload.id = file.payload_id"
             " JOIN analysis ON analysis.payload_id = payload.id AND analysis.model_id = ?"
-            f" WHERE file.missing_since IS NULL AND {where} GROUP BY payload.id",  # noqa: S608 (see _COLUMNS)
+            f" WHERE file.missing_since IS NULL AND {where} GROUP BY payload.id",
             (model.id, *parameters),
         )
-        for path, sha256, artist, title, album, moods, seconds, packed in rows:
+        for path, payload, sha256, artist, title, album, moods, seconds, packed in rows:
             values = unpack(packed)
             yield Track(
                 path=Path(os.fsdecode(path)),
+                payload_id=payload,
                 payload_sha256=sha256,
                 artist=artist,
                 title=title,
