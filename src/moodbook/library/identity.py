@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from moodbook.audio.files import open_file
 from moodbook.audio.payload import payload_hash
@@ -57,4 +59,4 @@ def _payload_or_file_hash(path: Path) -> str:
         return payload_hash(path)
     except AudioError:
         with open_file(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()

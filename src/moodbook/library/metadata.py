@@ -73,9 +73,7 @@ def _values(tags: Any, names: Iterable[str]) -> list[str]:
 
 def _text(value: Any) -> str:
     """Give a value as clean text: valid Unicode, no control characters, not endless."""
-    if isinstance(value, bytes):
-        text = bytes(value).decode("utf-8", "replace")
-    else:
-        text = str(getattr(value, "value", value))
+    raw = getattr(value, "value", value)  # An ASF attribute, or the text itself.
+    text = bytes(raw).decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
     printable = "".join(c if c.isprintable() else " " for c in text[:_MOST_CHARACTERS])
     return " ".join(printable.split())

@@ -234,7 +234,7 @@ class _Parser:
         if field == LENGTH:
             return self._length()
         if field in TEXT_FIELDS:
-            return self._text(cast(TextField, field))
+            return self._text(field)
         tag = self._tag(name)
         comparison = self._take_if(">", ">=", "<", "<=", "=", "!=")
         if comparison is None:

@@ -1,7 +1,7 @@
 """The tables of a catalogue, and how an old catalogue becomes a new one.
 
-A file is a name in the tree; a payload is the music in it, known by the hash of its audio alone; an analysis is what one
-model, known by its hash, makes of a payload. So a renamed, copied or retagged file keeps its analyses, and several
+A file is a name in the tree; a payload is the music in it, known by the hash of its audio alone; an analysis is what
+one model, known by its hash, makes of a payload. So a renamed, copied or retagged file keeps its analyses, and several
 models stand side by side.
 """
 

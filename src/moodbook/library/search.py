@@ -147,10 +147,10 @@ def tracks_of_payloads(catalogue: Catalogue, model: Model, payload_ids: Sequence
 
 def wanted_tags(query: Query, wanted: bool = True) -> Iterator[str]:
     """Name the tags that a query asks for, not those that it wants absent or low."""
-    if (isinstance(query, Decided) and wanted) or (
-        isinstance(query, Score) and wanted == (query.comparison in (">", ">=", "="))
-    ):
-        yield query.tag
+    if isinstance(query, Decided):
+        yield from [query.tag] if wanted else []
+    elif isinstance(query, Score):
+        yield from [query.tag] if wanted == (query.comparison in (">", ">=", "=")) else []
     elif isinstance(query, Not):
         yield from wanted_tags(query.part, not wanted)
     elif isinstance(query, (And, Or)):
@@ -165,15 +165,15 @@ def _rows(
     unpack = struct.Struct(f"<{len(model.tags)}f").unpack
     with catalogue.reading() as connection:
         _add_functions(connection)
-        rows = connection.execute(
-            # With min() SQLite gives the other columns of the same row.
-            "SELECT min(file.path), payload.id, payload.sha256, file.artist, file.title, file.album, file.moods,"
-            " payload.duration_seconds, analysis.probabilities"
-            " FROM file JOIN payload ON payload.id = file.payload_id"
-            " JOIN analysis ON analysis.payload_id = payload.id AND analysis.model_id = ?"
-            f" WHERE file.missing_since IS NULL AND {where} GROUP BY payload.id",
-            (model.id, *parameters),
-        )
+        # With min() SQLite gives the other columns of the same row. `where` is made of the pieces above alone.
+        statement = f"""
+            SELECT min(file.path), payload.id, payload.sha256, file.artist, file.title, file.album, file.moods,
+                payload.duration_seconds, analysis.probabilities
+            FROM file JOIN payload ON payload.id = file.payload_id
+            JOIN analysis ON analysis.payload_id = payload.id AND analysis.model_id = ?
+            WHERE file.missing_since IS NULL AND {where} GROUP BY payload.id
+        """  # noqa: S608
+        rows = connection.execute(statement, (model.id, *parameters))
         for path, payload, sha256, artist, title, album, moods, seconds, packed in rows:
             values = unpack(packed)
             yield Track(

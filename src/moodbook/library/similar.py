@@ -110,7 +110,8 @@ class TrackVectors:
             raise DataError(
                 "the catalogue holds nothing that this can be compared with; scan with the same model first"
             )
-        return _unit((raw - self.centre)[None])[0]
+        vector: Float32[np.ndarray, " dims"] = _unit((raw - self.centre)[None])[0]
+        return vector
 
     def of_payload(self, payload_id: int) -> Float32[np.ndarray, " dims"] | None:
         """Give the vector of a recording; None where it has none."""

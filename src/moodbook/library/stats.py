@@ -86,8 +86,10 @@ def measure(catalogue: Catalogue, model: Model) -> LibraryStats:
             (model.id,),
         ).fetchone()
         rows = connection.execute(
-            "SELECT probabilities, duration_seconds FROM analysis JOIN payload ON payload.id = payload_id"
-            f" WHERE model_id = ? AND payload_id IN ({there})",
+            f"""
+            SELECT probabilities, duration_seconds FROM analysis JOIN payload ON payload.id = payload_id
+            WHERE model_id = ? AND payload_id IN ({there})
+            """,  # noqa: S608
             (model.id,),
         ).fetchall()
         counts = dict(connection.execute("SELECT model_id, count(*) FROM analysis GROUP BY model_id"))
