@@ -139,11 +139,11 @@ class WorkerPool:
                 if not active:
                     return
                 deadline = min(running.deadline(self._limits) for _, running in active.values())
-                # Looked at before the clock: while the engine was busy a worker may have waited with a result.
-                ready = wait(list(active), max(0.0, deadline - time.monotonic()))
+                wait(list(active), max(0.0, deadline - time.monotonic()))
                 for connection in list(active):
                     worker, running = active[connection]
-                    if connection in ready:
+                    # Asked before the clock: a worker may have waited with its result while the engine was busy.
+                    if connection.poll():
                         kind, value = worker.receive()
                         if kind == "end":
                             del active[connection]
@@ -213,7 +213,6 @@ class _Worker:
             self._process.kill()
         self._process.join()
         self.connection.close()
-        self._process.close()
 
 
 def _name_exit(code: int | None) -> str:

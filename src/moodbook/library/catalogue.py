@@ -18,6 +18,7 @@ from jaxtyping import Float32
 from moodbook.datasets.places import data_root
 from moodbook.errors import CatalogueError
 from moodbook.files import is_folder, is_there
+from moodbook.library.identity import Stat
 from moodbook.library.metadata import Metadata
 from moodbook.library.schema import VERSION, migrate, read_version
 from moodbook.model.bundle import Bundle
@@ -27,26 +28,6 @@ from moodbook.tags import TagSet
 LOCK_SUFFIX = ".lock"
 """What is added to the catalogue's name for the file whose lock says that somebody scans."""
 _BUSY_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Stat:
-    """What tells without reading whether a file is still the one it was.
-
-    Attributes:
-        size: In bytes.
-        mtime_ns: When it was last written.
-        inode: Its number in the file system, as text.
-    """
-
-    size: int
-    mtime_ns: int
-    inode: str
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> Stat:
-        """Take it from what the system says."""
-        return cls(status.st_size, status.st_mtime_ns, str(status.st_ino))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""What a file is, whatever its name: the hash of its music, and what it says about itself."""
+"""What a file is, whatever its name: the hash of its music, and what it says about itself.
+
+Workers import this module, so it imports little.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,29 @@ from typing import cast
 from moodbook.audio.files import open_file
 from moodbook.audio.payload import payload_hash
 from moodbook.errors import AudioError, UnreadableAudioError
-from moodbook.library.catalogue import Stat
 from moodbook.library.metadata import Metadata, read_metadata
 
 CHANGED_MEANWHILE = "it changed while it was being read. Scan again when it is finished."
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What tells without reading whether a file is still the one it was.
+
+    Attributes:
+        size: In bytes.
+        mtime_ns: When it was last written.
+        inode: Its number in the file system, as text.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: str
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stat:
+        """Take it from what the system says."""
+        return cls(status.st_size, status.st_mtime_ns, str(status.st_ino))
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from typing import Any
 from moodbook import audio
 from moodbook.audio.worker import DEFAULT_LIMITS, Limits, Lost, WorkerPool
 from moodbook.errors import AudioError, DataError
-from moodbook.library.catalogue import Catalogue, KnownFile, Model, Stat
-from moodbook.library.identity import CHANGED_MEANWHILE, identify
+from moodbook.library.catalogue import Catalogue, KnownFile, Model
+from moodbook.library.identity import CHANGED_MEANWHILE, Stat, identify
 from moodbook.model.listening import Hearing, listen_isolated
 from moodbook.model.scores import TagFailure, path_fields, printable
 from moodbook.model.tagger import Tagger
