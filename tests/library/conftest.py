@@ -37,6 +37,9 @@ def dump(path: Path) -> dict[str, Any]:
     try:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        if connection.execute("PRAGMA user_version").fetchone() == (0,):
+            assert connection.execute("SELECT * FROM sqlite_master").fetchall() == []
+            return {"files": [], "analyses": [], "failures": [], "payloads": []}
         files = connection.execute(
             "SELECT path, sha256, size, mtime_ns, inode, artist, title, album, moods, missing_since IS NOT NULL"
             " FROM file JOIN payload ON payload.id = payload_id ORDER BY path"

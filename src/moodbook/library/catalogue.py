@@ -152,6 +152,8 @@ class Catalogue:
                 what = "the disk is full; make room, then run the same command again"
             elif code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
                 what = f"it is no catalogue or is damaged ({error}); move it away and scan again, or restore a copy"
+            elif code.startswith("SQLITE_IOERR"):
+                what = "the disk fails or is full; check it, then run the same command again"
             else:
                 what = f"{error}; check the disk and the permissions, then run the same command again"
             raise CatalogueError(f"cannot use the catalogue '{self.path}': {what}") from error
