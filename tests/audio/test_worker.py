@@ -12,11 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.audio.worker_tasks import act, count
 
 from moodbook.audio import worker
 from moodbook.audio.worker import Limits, Lost, WorkerPool
 from moodbook.errors import WorkerError
-from tests.audio.worker_tasks import act, count
 
 ROOT = Path(__file__).parents[2]
 

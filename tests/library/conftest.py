@@ -132,5 +132,3 @@ def tree(tmp_path: Path, _recordings: dict[str, bytes]) -> Callable[[dict[str, s
         return root
 
     return write
-
-

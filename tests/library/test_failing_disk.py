@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.library.conftest import enter
 
 from moodbook.library.catalogue import Catalogue
 from moodbook.model.bundle import Bundle
-from tests.library.conftest import enter
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("cc") or shutil.which("gcc")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.library.conftest import dump
 from typer.testing import CliRunner
 
 from moodbook.cli.app import app
@@ -19,7 +20,6 @@ from moodbook.library.catalogue import Catalogue
 from moodbook.library.scan import scan
 from moodbook.model.bundle import Bundle
 from moodbook.model.tagger import Tagger
-from tests.library.conftest import dump
 
 NAMES: tuple[bytes, ...] = (
     *(b"-rf.flac", b"--help.flac", b" .flac", b"  spaces  .flac", b"new\nline.flac", b"tab\t.flac", b"\r.flac"),
@@ -31,7 +31,7 @@ NAMES: tuple[bytes, ...] = (
     *("ünïcødé.flac".encode(), "日本語.flac".encode(), "😀.flac".encode(), "\u202egnp.flac".encode()),
     *("\u200b.flac".encode(), "\ufeffbom.flac".encode(), "\u2028line.flac".encode(), "ﬁ.flac".encode()),
     *("é.flac".encode(), unicodedata.normalize("NFD", "é.flac").encode(), b"x" * 250 + b".flac"),
-    *("ß.flac".encode(), "SS.flac".encode(), "İ.flac".encode(), b"'; DROP TABLE file; --.flac", b"\x01\x02\x03.flac"),
+    *("ß.flac".encode(), b"SS.flac", "İ.flac".encode(), b"'; DROP TABLE file; --.flac", b"\x01\x02\x03.flac"),
 )
 
 
@@ -119,10 +119,10 @@ def test_every_output_stays_text(hostile: tuple[Path, int], tiny_bundle: Bundle,
     # The exact bytes, for xargs -0; one for each of the two pieces of music.
     assert len(names) == 2
     assert all(os.path.exists(name) for name in names)
-    exact = call("search", "path:caf\\\\xe9", "-0").split(b"\0")[:-1]
+    exact = call("search", "path:caf\\xe9", "-0").split(b"\0")[:-1]
     assert exact == [os.path.join(os.fsencode(os.path.realpath(root)), b"caf\xe9.flac")]
     for ending in ("m3u8", "xspf"):
-        call("playlist", "path:newline or path:\"new\"", "-o", str(tmp_path / f"p.{ending}"))
+        call("playlist", 'path:newline or path:"new"', "-o", str(tmp_path / f"p.{ending}"))
         (tmp_path / f"p.{ending}").read_bytes().decode()
     call("export", "-o", str(tmp_path / "t.csv"))
     (tmp_path / "t.csv").read_bytes().decode()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.audio.conftest import write
+from tests.library.conftest import RECORDINGS, dump
 
 from moodbook.audio import load
 from moodbook.audio.worker import Limits
@@ -15,8 +17,6 @@ from moodbook.library.catalogue import Catalogue
 from moodbook.library.scan import scan
 from moodbook.library.search import search
 from moodbook.model.tagger import Tagger
-from tests.audio.conftest import write
-from tests.library.conftest import RECORDINGS, dump
 
 KINDS = ("wav", "aiff", "au", "caf", "flac", "mp3", "ogg", "opus", "m4a", "alac", "wma", "wavpack", "mka", "w64")
 SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".wma", ".wv", ".aiff", ".caf", ".au", ".ape", ".mpc")

@@ -10,6 +10,8 @@ from pathlib import Path
 import mutagen.flac
 import numpy as np
 import pytest
+from tests.audio import worker_tasks
+from tests.library.conftest import dump
 
 from moodbook.audio.worker import Limits
 from moodbook.errors import DataError
@@ -20,8 +22,6 @@ from moodbook.library.search import search
 from moodbook.model import listening
 from moodbook.model.bundle import Bundle
 from moodbook.model.tagger import Tagger
-from tests.audio import worker_tasks
-from tests.library.conftest import dump
 
 Tree = Callable[[dict[str, str]], Path]
 KINDS = ("new", "moved", "changed", "retagged", "unchanged", "failed")
@@ -133,9 +133,7 @@ def test_other_folders_are_let_alone(tree: Tree, scan) -> None:
     assert kinds(scan(root / "one" / "a.flac", root / "two")) == {"unchanged": 2}
 
 
-def test_a_folder_that_cannot_be_listed_has_lost_nothing(
-    tree: Tree, scan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_listed_has_lost_nothing(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tree({"one/a.flac": "lava", "two/b.flac": "taiko"})
     scan(root)
     scandir = os.scandir
@@ -163,7 +161,10 @@ def test_failures_are_remembered_by_content(tree: Tree, scan, catalogue: Catalog
     # The same content under another name is the same failure, without a look at it.
     (root / "bad.flac").rename(root / "worse.flac")
     second = scan(root, on_progress=lambda done, total: asked.append((done, total)))
-    assert (kinds(second), second.failures[0].reason) == ({"unchanged": 1, "failed": 1, "gone": 1}, first.failures[0].reason)
+    assert (kinds(second), second.failures[0].reason) == (
+        {"unchanged": 1, "failed": 1, "gone": 1},
+        first.failures[0].reason,
+    )
     assert asked[0] == (1, 2)
     assert kinds(scan(root)) == {"unchanged": 1, "failed": 1}
     assert kinds(scan(root, retry=True)) == {"unchanged": 1, "failed": 1}
@@ -203,9 +204,7 @@ def test_several_models_stand_side_by_side(
 
 
 @pytest.mark.parametrize("stage", ["identify", "listen"])
-def test_a_worker_that_dies_costs_one_file(
-    tree: Tree, scan, monkeypatch: pytest.MonkeyPatch, stage: str
-) -> None:
+def test_a_worker_that_dies_costs_one_file(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     root = tree({"a.flac": "lava", "deadly.flac": "rlyeh", "z.flac": "taiko"})
     if stage == "identify":
         monkeypatch.setattr("moodbook.library.scan.identify", worker_tasks.die_on_identity)
@@ -266,7 +265,7 @@ def test_one_name_for_one_file(tree: Tree, scan, tmp_path: Path, monkeypatch: py
     (tmp_path / "link").symlink_to(root)
     monkeypatch.chdir(root)
 
-    assert kinds(scan(Path("."))) == {"new": 1, "heard": 1}
+    assert kinds(scan(Path())) == {"new": 1, "heard": 1}
     assert kinds(scan(root, tmp_path / "link", root / ".." / "music")) == {"unchanged": 1}
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.library.conftest import dump
 
 from moodbook.model.bundle import Bundle
-from tests.library.conftest import dump
 
 HERE = Path(__file__).parent
 ROUNDS = 10

@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from tests.library.conftest import dump, enter
 
 from moodbook.errors import CatalogueError
 from moodbook.library.catalogue import Catalogue
 from moodbook.library.identity import Stat
 from moodbook.library.metadata import Metadata
 from moodbook.model.bundle import read_bundle
-from tests.library.conftest import dump, enter
 
 
 def write(path: Path, bundle: object) -> None:

@@ -248,8 +248,8 @@ class _Parser:
         if found is not None:
             return found
         words = [*self._by_name, LENGTH, *TEXT_FIELDS]
-        near = difflib.get_close_matches(name.text.casefold(), words, n=2, cutoff=0.6)
-        guess = f" Did you mean {' or '.join(self._by_name.get(word, word) for word in near)}?" if near else ""
+        near = difflib.get_close_matches(name.text.casefold(), words, n=1)
+        guess = f" Did you mean {self._by_name.get(near[0], near[0])}?" if near else ""
         self._fail(name, f"there is no tag {name.text!r}.{guess} The tags: {', '.join(self._tags)}.")
 
     def _score(self) -> float:

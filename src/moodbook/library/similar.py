@@ -189,10 +189,13 @@ def find_track(catalogue: Catalogue, model: Model, name: str) -> Track | None:
         AudioError: The file cannot be read.
         DataError: No track has that name, or several have.
     """
-    if name and is_there(name):
+    if not name.strip():
+        raise DataError("the track has no name; name a file, or a part of a title, artist or path")
+    if is_there(name):
         return track_of_file(catalogue, model, absolute(name)) or track_of_payload(catalogue, model, payload_hash(name))
-    if name and (known := track_of_file(catalogue, model, absolute(name))):
-        return known
+    known = track_of_file(catalogue, model, absolute(name)) if "\0" not in name else None
+    if known is not None:
+        return known  # A file of a disk that is not there now, named in full.
     exact: Query = Text("title", name, whole=True)
     loose: Query = Or((Text("title", name, False), Text("artist", name, False), Text("path", name, False)))
     for query in (exact, loose):
