@@ -96,7 +96,7 @@ def test_patience_is_asked_for_by_task() -> None:
 def test_a_worker_that_waited_for_a_busy_caller_has_not_hung() -> None:
     with WorkerPool(2, Limits(stall_seconds=0.4)) as pool:
         given = []
-        for task, item in pool.run(count, [4_000, 4_001]):
+        for _, item in pool.run(count, [4_000, 4_001]):
             if not given:
                 time.sleep(1.0)  # The engine at work; both workers wait with full pipes meanwhile.
             given.append(item)

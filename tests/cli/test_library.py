@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -191,7 +192,7 @@ def test_numbers_and_tables(scanned: Callable[..., Result], tmp_path: Path) -> N
 def test_the_picture_of_a_library() -> None:
     tags = (TagStats("calm", 3, 0.5), TagStats("dark", 0, 0.1))
     models = (("one", "abc", 4), ("two", "def", 3))
-    console = Console(width=80, highlight=False, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console = Console(width=80, highlight=False, record=True, file=io.StringIO())
     console.print(render(LibraryStats(5, 0, 4, 1, 4, 0, 2.5, models, tags, "one"), console))
     assert [line.rstrip() for line in console.export_text().splitlines()] == [
         "4 recordings in 5 files, 2.5 hours",

@@ -45,7 +45,7 @@ def main(folder: str, root: str) -> None:
             time.sleep(float(when.removesuffix("s")))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        print(time.monotonic() - started, statements.value, os.waitstatus_to_exitcode(status), flush=True)
+        print(time.monotonic() - started, statements.value, os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -41,13 +41,10 @@ def hostile(tree: Callable[[dict[str, str]], Path], tmp_path: Path) -> tuple[Pat
     root = tree({"good.flac": "lava", "deep/" * 60 + "deep.flac": "taiko"})
     music = (root / "good.flac").read_bytes()
     for name in NAMES:
-        path = os.path.join(os.fsencode(root), name)
-        with open(path, "wb") as file:
-            file.write(music)
-    folder = os.path.join(os.fsencode(root), b"folder\xff\n.flac")
-    os.mkdir(folder)
-    with open(os.path.join(folder, b"in it.flac"), "wb") as file:
-        file.write(music)
+        (root / os.fsdecode(name)).write_bytes(music)
+    folder = root / os.fsdecode(b"folder\xff\n.flac")
+    folder.mkdir()
+    (folder / "in it.flac").write_bytes(music)
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret.flac").write_bytes(music)
@@ -118,9 +115,9 @@ def test_every_output_stays_text(hostile: tuple[Path, int], tiny_bundle: Bundle,
     names = call("search", "path:.flac", "-0").split(b"\0")[:-1]
     # The exact bytes, for xargs -0; one for each of the two pieces of music.
     assert len(names) == 2
-    assert all(os.path.exists(name) for name in names)
+    assert all(Path(os.fsdecode(name)).exists() for name in names)
     exact = call("search", "path:caf\\xe9", "-0").split(b"\0")[:-1]
-    assert exact == [os.path.join(os.fsencode(os.path.realpath(root)), b"caf\xe9.flac")]
+    assert exact == [os.fsencode(os.path.realpath(root)) + b"/caf\xe9.flac"]
     for ending in ("m3u8", "xspf"):
         call("playlist", 'path:newline or path:"new"', "-o", str(tmp_path / f"p.{ending}"))
         (tmp_path / f"p.{ending}").read_bytes().decode()

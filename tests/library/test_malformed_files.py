@@ -89,10 +89,7 @@ def test_malformed_files(
     alone = {name: tagger(root / name).probabilities.tolist() for name in good}
     rng = random.Random(2019)
     for number in range(count):
-        if number < len(OTHERS) * 2:
-            data = OTHERS[number // 2]
-        else:
-            data = damage(rng, sound_files[rng.choice(KINDS)])
+        data = OTHERS[number // 2] if number < len(OTHERS) * 2 else damage(rng, sound_files[rng.choice(KINDS)])
         # Half of them among the good ones in time, under any name.
         (root / str(number % 4) / f"bad-{number}{rng.choice(SUFFIXES)}").write_bytes(data)
 

@@ -37,7 +37,7 @@ def read_m3u8(path: Path) -> list[str]:
     for line in path.read_bytes().decode("utf-8").split("\n"):
         if line.strip() and not line.startswith("#"):
             entries.append(from_address(line) if line.startswith("file:") else line.strip())
-    return [os.path.normpath(os.path.join(path.parent, entry)) for entry in entries]
+    return [os.path.normpath(path.parent / entry) for entry in entries]
 
 
 def from_address(address: str) -> str:
@@ -55,7 +55,7 @@ def read_xspf(path: Path) -> list[dict[str, str]]:
 def locations(path: Path) -> list[str]:
     if path.suffix == ".m3u8":
         return read_m3u8(path)
-    return [os.path.normpath(os.path.join(path.parent, from_address(entry["location"]))) for entry in read_xspf(path)]
+    return [os.path.normpath(path.parent / from_address(entry["location"])) for entry in read_xspf(path)]
 
 
 @pytest.mark.parametrize("absolute", [False, True])

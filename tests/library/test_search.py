@@ -144,7 +144,7 @@ def test_sorting_by_text_and_length(catalogue: Catalogue, model: Model) -> None:
         enter(catalogue, model, path, [0.1] * 4, seconds=seconds, metadata=Metadata(artist=artist))
     assert [track.artist for track in search(catalogue, "", sort="artist")] == ["A", "b", ""]
     assert [track.duration_seconds for track in search(catalogue, "", sort="length")] == [9.0, 30.0, None]
-    with pytest.raises(DataError, match="cannot sort by 'size'; sort by one of rank, path, .*, or a tag: calm"):
+    with pytest.raises(DataError, match=r"cannot sort by 'size'; sort by one of rank, path, .*, or a tag: calm"):
         search(catalogue, "", sort="size")
 
 

@@ -54,9 +54,9 @@ def main(library: str, start: str, folder: str, model: str, error: str) -> None:
         disk.failing_disk_set(b"", ctypes.c_long(-1), 0)
         kept = [os.fsdecode(row[0]) for row in dump(path)["files"]] if path.exists() else []
         write(path, bundle)  # The disk is whole again.
-        print(json.dumps({"n": n, "calls": calls, "said": said, "kept": kept, "after": repr(dump(path))}))
+        print(json.dumps({"n": n, "calls": calls, "said": said, "kept": kept, "after": repr(dump(path))}))  # noqa: T201
         for leftover in Path(folder).glob(f"{n}.sqlite*"):
-            os.unlink(leftover)
+            leftover.unlink()
         if calls <= n:
             return
 
