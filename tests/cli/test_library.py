@@ -81,7 +81,7 @@ def test_a_scan_tells_what_it_found(call: Callable[..., Result], tmp_path: Path,
 def test_a_summary_in_words() -> None:
     assert describe(ScanSummary()) == ["0 files: no audio below these folders"]
     gone = ScanSummary(found=1, unchanged=1, gone=2)
-    assert describe(gone) == ["1 files: 1 unchanged", "2 gone: marked as missing; --forget drops them"]
+    assert describe(gone) == ["1 file: 1 unchanged", "2 gone: marked as missing; --forget drops them"]
     assert describe(ScanSummary(forgotten=3))[-1] == "3 missing files dropped from the catalogue"
 
 

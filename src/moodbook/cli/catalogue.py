@@ -116,8 +116,9 @@ def _print_table(tracks: Iterable[Track], strengths: Iterable[float | None]) -> 
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     for _ in range(2):
         table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_column(no_wrap=True)
+    # A name that is cut by the end of a line cannot be copied; the moods wrap first.
+    table.add_column(no_wrap=True, overflow="fold")
+    table.add_column()
     for track, strength in zip(tracks, strengths, strict=True):
         strongest = sorted(track.decided, key=lambda tag: -track.probabilities[tag])[:_SHOWN_TAGS]
         table.add_row(

@@ -79,6 +79,6 @@ def identify(path: Path) -> Iterator[Identity]:
 def _payload_or_file_hash(path: Path) -> str:
     try:
         return payload_hash(path)
-    except AudioError:
+    except Exception:  # noqa: BLE001 (whatever a damaged header leads the reader to, the file still has a hash)
         with open_file(path) as file:
             return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
