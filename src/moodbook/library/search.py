@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from moodbook.errors import DataError
 from moodbook.library.catalogue import Catalogue, Model
@@ -118,19 +118,23 @@ def search(
     condition = _Condition(model)
     where = condition.sql(query)
     ranking = [sort] if sort in model.tags else sorted(set(wanted_tags(query)))
-    tracks = list(_rows(catalogue, model, where, condition.parameters, ranking))
-    tracks.sort(key=lambda track: _sort_key(track, sort), reverse=reverse)
-    return tracks[:limit]
+    # Sorted before they become tracks: of a large library few are wanted.
+    rows = sorted(
+        _rows(catalogue, model, where, condition.parameters, ranking),
+        key=lambda row: _sort_key(row, sort),
+        reverse=reverse,
+    )
+    return [_track(row, model) for row in rows[:limit]]
 
 
 def track_of_file(catalogue: Catalogue, model: Model, path: Path) -> Track | None:
     """Give the recording that a file of the catalogue holds; None where the file is not there, missing or unheard."""
-    return next(_rows(catalogue, model, "file.path = ?", [os.fsencode(path)], []), None)
+    return _first(catalogue, model, "file.path = ?", os.fsencode(path))
 
 
 def track_of_payload(catalogue: Catalogue, model: Model, payload_sha256: str) -> Track | None:
     """Give a recording by its hash; None where no file that is there holds it, or the model has not heard it."""
-    return next(_rows(catalogue, model, "payload.sha256 = ?", [payload_sha256], []), None)
+    return _first(catalogue, model, "payload.sha256 = ?", payload_sha256)
 
 
 def tracks_of_payloads(catalogue: Catalogue, model: Model, payload_ids: Sequence[int]) -> list[Track]:
@@ -139,9 +143,8 @@ def tracks_of_payloads(catalogue: Catalogue, model: Model, payload_ids: Sequence
     for start in range(0, len(payload_ids), _PARAMETERS_AT_A_TIME):
         part = payload_ids[start : start + _PARAMETERS_AT_A_TIME]
         marks = ", ".join("?" * len(part))
-        by_id |= {
-            track.payload_id: track for track in _rows(catalogue, model, f"payload.id IN ({marks})", list(part), [])
-        }
+        for row in _rows(catalogue, model, f"payload.id IN ({marks})", list(part), []):
+            by_id[row.payload_id] = _track(row, model)
     return [by_id[payload] for payload in payload_ids if payload in by_id]
 
 
@@ -158,11 +161,30 @@ def wanted_tags(query: Query, wanted: bool = True) -> Iterator[str]:
             yield from wanted_tags(part, wanted)
 
 
+class _Row(NamedTuple):
+    """A recording as the catalogue gives it."""
+
+    path: bytes
+    payload_id: int
+    payload_sha256: str
+    artist: str
+    title: str
+    album: str
+    moods: str
+    duration_seconds: float | None
+    probabilities: bytes
+    rank: float | None
+
+
+def _first(catalogue: Catalogue, model: Model, where: str, parameter: object) -> Track | None:
+    row = next(_rows(catalogue, model, where, [parameter], []), None)
+    return None if row is None else _track(row, model)
+
+
 def _rows(
     catalogue: Catalogue, model: Model, where: str, parameters: Sequence[object], ranking: Sequence[str]
-) -> Iterator[Track]:
-    columns = [model.tags.column(tag) for tag in ranking]
-    unpack = struct.Struct(f"<{len(model.tags)}f").unpack
+) -> Iterator[_Row]:
+    places = [_FLOAT32.size * model.tags.column(tag) for tag in ranking]
     with catalogue.reading() as connection:
         _add_functions(connection)
         # With min() SQLite gives the other columns of the same row. `where` is made of the pieces above alone.
@@ -173,37 +195,39 @@ def _rows(
             JOIN analysis ON analysis.payload_id = payload.id AND analysis.model_id = ?
             WHERE file.missing_since IS NULL AND {where} GROUP BY payload.id
         """  # noqa: S608
-        rows = connection.execute(statement, (model.id, *parameters))
-        for path, payload, sha256, artist, title, album, moods, seconds, packed in rows:
-            values = unpack(packed)
-            yield Track(
-                path=Path(os.fsdecode(path)),
-                payload_id=payload,
-                payload_sha256=sha256,
-                artist=artist,
-                title=title,
-                album=album,
-                moods=tuple(json.loads(moods)),
-                duration_seconds=seconds,
-                decided=tuple(
-                    tag for tag, value, least in zip(model.tags, values, model.thresholds, strict=True) if value > least
-                ),
-                probabilities=dict(zip(model.tags, values, strict=True)),
-                model=model.name,
-                rank=math.fsum(values[column] for column in columns) / len(columns) if columns else None,
-            )
+        for row in connection.execute(statement, (model.id, *parameters)):
+            values = [_FLOAT32.unpack_from(row[-1], place)[0] for place in places]
+            yield _Row(*row, rank=math.fsum(values) / len(values) if values else None)
 
 
-def _sort_key(track: Track, sort: str) -> tuple[Any, ...]:
-    path = os.fsencode(track.path)
+def _track(row: _Row, model: Model) -> Track:
+    values = struct.unpack(f"<{len(model.tags)}f", row.probabilities)
+    named = zip(model.tags, values, model.thresholds, strict=True)
+    return Track(
+        path=Path(os.fsdecode(row.path)),
+        payload_id=row.payload_id,
+        payload_sha256=row.payload_sha256,
+        artist=row.artist,
+        title=row.title,
+        album=row.album,
+        moods=tuple(json.loads(row.moods)),
+        duration_seconds=row.duration_seconds,
+        decided=tuple(tag for tag, value, threshold in named if value > threshold),
+        probabilities=dict(zip(model.tags, values, strict=True)),
+        model=model.name,
+        rank=row.rank,
+    )
+
+
+def _sort_key(row: _Row, sort: str) -> tuple[Any, ...]:
     if sort == "path":
-        return (path,)
+        return (row.path,)
     if sort == "length":
-        return (math.inf if track.duration_seconds is None else track.duration_seconds, path)
+        return (math.inf if row.duration_seconds is None else row.duration_seconds, row.path)
     if sort in ("artist", "title", "album"):
-        text = {"artist": track.artist, "title": track.title, "album": track.album}[sort]
-        return (not text, fold(text), path)
-    return (0.0 if track.rank is None else -track.rank, path)
+        text = {"artist": row.artist, "title": row.title, "album": row.album}[sort]
+        return (not text, fold(text), row.path)
+    return (0.0 if row.rank is None else -row.rank, row.path)
 
 
 class _Condition:
