@@ -197,7 +197,8 @@ def _rows(
         """  # noqa: S608
         for row in connection.execute(statement, (model.id, *parameters)):
             values = [_FLOAT32.unpack_from(row[-1], place)[0] for place in places]
-            yield _Row(*row, rank=math.fsum(values) / len(values) if values else None)
+            rank = math.fsum(values) / len(values) if values else None
+            yield _Row._make((*row, rank))
 
 
 def _track(row: _Row, model: Model) -> Track:
