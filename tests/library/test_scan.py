@@ -117,6 +117,28 @@ def test_what_is_gone_is_kept_until_it_is_to_be_forgotten(tree: Tree, scan, cata
     assert [len(contents[kind]) for kind in ("files", "payloads", "analyses")] == [1, 1, 1]
 
 
+def test_a_disk_that_is_not_mounted_forgets_nothing(tree: Tree, scan, tmp_path: Path) -> None:
+    root = tree({"one/a.flac": "lava", "two/b.flac": "taiko"})
+    scan(root)
+    (root / "two" / "b.flac").rename(tmp_path / "b.flac")
+
+    assert kinds(scan(root / "one", root / "two", forget=True)) == {"unchanged": 1, "gone": 1}
+    (tmp_path / "b.flac").rename(root / "two" / "b.flac")
+    assert kinds(scan(root)) == {"unchanged": 2}
+    shutil.rmtree(root / "two")
+    assert kinds(scan(root / "two", forget=True)) == {"failed": 1, "gone": 1}
+    assert kinds(scan(root, forget=True)) == {"unchanged": 1, "forgotten": 1}
+
+
+def test_what_is_gone_below_a_linked_folder_is_seen(tree: Tree, scan, tmp_path: Path) -> None:
+    root = tree({"a.flac": "lava", "b.flac": "taiko"})
+    (tmp_path / "link").symlink_to(root)
+    scan(tmp_path / "link")
+    (root / "b.flac").unlink()
+
+    assert kinds(scan(tmp_path / "link")) == {"unchanged": 1, "gone": 1}
+
+
 def test_one_of_two_copies_that_is_gone_was_not_moved(tree: Tree, scan) -> None:
     root = tree({"a.flac": "lava", "b.flac": "lava"})
     scan(root)

@@ -19,6 +19,7 @@ from typing import Any
 from moodbook import audio
 from moodbook.audio.worker import DEFAULT_LIMITS, Limits, Lost, WorkerPool
 from moodbook.errors import AudioError, DataError
+from moodbook.files import is_folder
 from moodbook.library.catalogue import Catalogue, KnownFile, Model
 from moodbook.library.identity import CHANGED_MEANWHILE, Stat, identify
 from moodbook.model.listening import Hearing, listen_isolated
@@ -102,7 +103,8 @@ def scan(
         tagger: What hears the music.
         jobs: Worker processes that read and decode.
         retry: Hear music again that could not be heard before.
-        forget: Drop files below the roots that are missing, and what was known of their music if no other file has it.
+        forget: Drop files below the roots that are missing, and what was known of their music if no other file has it;
+            not below a root under which nothing at all was found.
         limits: What a worker may take.
         on_progress: Called with the number of files that are done and of all.
 
@@ -112,7 +114,8 @@ def scan(
         DataError: No root was named.
     """
     started = time.monotonic()
-    places = [absolute(root) for root in roots]
+    # The files below a folder that is a link stand in the catalogue by the folder that it points to.
+    places = [Path(os.path.realpath(root)) if is_folder(root) else absolute(root) for root in roots]
     if not places:
         raise DataError("no folder was named; name the folders that hold the music")
     with catalogue.scan_lock(), WorkerPool(jobs, limits) as pool:
@@ -159,7 +162,7 @@ class _Scan:
             else:
                 self._unread.append(name)
         for error in unlisted:
-            self._unlisted.append(absolute(error.path))
+            self._unlisted.append(Path(os.path.realpath(error.path)))
             self._lost[absolute(error.path)] = error.reason
         self._catalogue.set_present(file for file in self._now.values() if file.is_missing)
 
@@ -218,8 +221,11 @@ class _Scan:
                 summary.unchanged += 1
         summary.gone = sum(file.payload_id not in moved for file in went)
         if forget:
-            self._catalogue.forget_files(absent)
-            summary.forgotten = len(absent)
+            # Below a root without any file a disk is not mounted, more likely than all its music deleted.
+            alive = [root for root in roots if any(path.is_relative_to(root) for path in self._now)]
+            dropped = [file for file in absent if any(file.path.is_relative_to(root) for root in alive)]
+            self._catalogue.forget_files(dropped)
+            summary.forgotten = len(dropped)
         reasons = {path: self._failed[f.payload_id] for path, f in self._now.items() if f.payload_id in self._failed}
         summary.failures = [TagFailure(path, why) for path, why in sorted({**reasons, **self._lost}.items())]
         summary.failed = len(summary.failures)
