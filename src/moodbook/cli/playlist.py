@@ -24,7 +24,7 @@ _LIMIT = 50
 
 @ends_with_exit_code
 def playlist(
-    query: Annotated[str, typer.Argument(metavar="[QUERY]", help="As in moodbook search.")] = "",
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="As in moodbook search.")] = "",
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where to: .m3u8, .xspf, or .nsp for Navidrome.")
     ] = ...,  # type: ignore[assignment]  # typer's mark of an option that must be given.

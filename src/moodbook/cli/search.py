@@ -23,7 +23,7 @@ from moodbook.cli.errors import ends_with_exit_code
 
 @ends_with_exit_code
 def search(
-    query: Annotated[str, typer.Argument(metavar="[QUERY]", help="What to look for; nothing finds everything.")] = "",
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for; nothing finds everything.")] = "",
     limit: LimitOption = None,
     sort: Annotated[
         str, typer.Option(metavar="BY", help="rank, path, artist, title, album, length, or a tag.")

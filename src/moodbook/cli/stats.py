@@ -77,7 +77,7 @@ def render(measured: LibraryStats, console: Console) -> RenderableType:
 
 @ends_with_exit_code
 def export(
-    query: Annotated[str, typer.Argument(metavar="[QUERY]", help="As in moodbook search; nothing is everything.")] = "",
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="As in moodbook search; nothing is everything.")] = "",
     output: Annotated[
         Path | None,
         typer.Option(
