@@ -5,7 +5,7 @@
     python benchmarks/results.py --vqvae runs/open                   with a finished step 1 instead of training one
 
 Benches: `macleod` (Kevin MacLeod's own words with 8 tracks or more; each of the five folds is the test once, the next
-one the validation; predictions of the five tests are scored together) and `taffc` (112 moods of AllMusic, the split
+one the validation; scores are means over the five tests) and `taffc` (112 moods of AllMusic, the split
 by artist that its list fixes). Everything is chosen on validation. What is computed stays in --work and is not computed
 again; a system that is not there yet is a dash.
 
@@ -41,6 +41,7 @@ SEEDS = (0, 1, 2)
 STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """C of the logistic regression, from the smoothest to the sharpest."""
 RESAMPLES = 1000
+KEYS = ("ROC-AUC-macro", "PR-AUC-macro")
 OURS = "open"
 ROWS = {
     "popularity": "popularity",
@@ -165,7 +166,8 @@ def trained(recipe: Recipe, vqvae: Path | None) -> Predict:
 def systems(vqvae: Path | None, untaught: Path | None) -> dict[str, tuple[Predict, tuple[int, ...]]]:
     """Every system by name, and the seeds it is measured with."""
     ours = read_recipe("open")
-    ours = ours.model_copy(update={"data": ours.data.model_copy(update={"min_tracks": 0})})
+    # The benches have chosen their tags; whether something is music is not measured here.
+    ours = ours.model_copy(update={"data": ours.data.model_copy(update={"min_tracks": 0}), "presence": None})
     whole = {"data": ours.data, "features": ours.features}
 
     def row(name: str) -> Recipe:
@@ -204,20 +206,31 @@ def measure(bench: Bench, name: str, seed: int, predict: Predict, work: Path, co
 
 
 def table(bench: Bench, predictions: dict[str, list[np.ndarray]]) -> str:
-    """Draw the table of one bench: mean over the seeds, interval, difference to ours."""
-    tracks = [track for part in bench.parts for track in part.split("test")]
-    truth = np.concatenate([part.ground_truth(part.split("test")) for part in bench.parts])
-    groups = [track.group or track.track_id for track in tracks]
-    counts = resample_counts(len(tracks), RESAMPLES, 0, groups)
-    drawn, official = {}, {}
-    for name, runs in predictions.items():
-        # The seeds' mean of each figure, resample by resample.
-        ranks = [resample_ranks(truth, scores, bench.tags, counts).by_name() for scores in runs]
-        scores = [evaluate(truth, run, bench.tags).official() for run in runs]
-        drawn[name] = {key: np.mean([one[key] for one in ranks], axis=0) for key in ranks[0]}
-        official[name] = {key: float(np.mean([one[key] for one in scores])) for key in scores[0]}
+    """Draw the table of one bench: mean over parts and seeds, interval, difference to ours.
+
+    Each part is scored on its own: scores of two trainings are not on one scale. A resample draws artists in each part.
+    """
+    ends = np.cumsum([0, *(len(part.split("test")) for part in bench.parts)])
+    drawn: dict[str, dict[str, np.ndarray]] = {name: {} for name in predictions}
+    official: dict[str, dict[str, float]] = {name: {} for name in predictions}
+    positives = 0
+    for number, part in enumerate(bench.parts):
+        tracks = part.split("test")
+        truth = part.ground_truth(tracks)
+        positives += int(truth.sum())
+        counts = resample_counts(len(tracks), RESAMPLES, number, [track.group or track.track_id for track in tracks])
+        for name, runs in predictions.items():
+            here = [run[ends[number] : ends[number + 1]] for run in runs]
+            ranks = [resample_ranks(truth, one, bench.tags, counts).by_name() for one in here]
+            scores = [evaluate(truth, one, bench.tags).official() for one in here]
+            for key in KEYS:
+                share = np.mean([one[key] for one in ranks], axis=0) / len(bench.parts)
+                drawn[name][key] = drawn[name].get(key, 0.0) + share
+                score = float(np.mean([one[key] for one in scores])) / len(bench.parts)
+                official[name][key] = official[name].get(key, 0.0) + score
+    prevalence = positives / (ends[-1] * len(bench.tags))
     lines = [
-        f"### {bench.name}: {len(tracks)} test tracks, {len(bench.tags)} tags, prevalence {truth.mean():.3f}",
+        f"### {bench.name}: {ends[-1]} test tracks, {len(bench.tags)} tags, prevalence {prevalence:.3f}",
         "",
         "| system | seeds | ROC-AUC macro | PR-AUC macro | ours minus it, ROC-AUC | ours minus it, PR-AUC |",
         "|---|---|---|---|---|---|",
@@ -227,17 +240,17 @@ def table(bench: Bench, predictions: dict[str, list[np.ndarray]]) -> str:
             lines.append(f"| {title} | 0 | - | - | - | - |")
             continue
         cells = [title, str(len(predictions[name]))]
-        for key in ("ROC-AUC-macro", "PR-AUC-macro"):
-            ends = interval(official[name][key], drawn[name][key])
-            cells.append(f"{official[name][key]:.3f} [{ends.low:.3f}, {ends.high:.3f}]")
-        for key in ("ROC-AUC-macro", "PR-AUC-macro"):
+        for key in KEYS:
+            around = interval(official[name][key], drawn[name][key])
+            cells.append(f"{official[name][key]:.3f} [{around.low:.3f}, {around.high:.3f}]")
+        for key in KEYS:
             if name == OURS or OURS not in predictions:
                 cells.append("")
                 continue
             difference = official[OURS][key] - official[name][key]
-            ends = interval(difference, drawn[OURS][key] - drawn[name][key], bounded=False)
-            clear = " **clear**" if ends.low > 0 or ends.high < 0 else ""
-            cells.append(f"{difference:+.3f} [{ends.low:+.3f}, {ends.high:+.3f}]{clear}")
+            around = interval(difference, drawn[OURS][key] - drawn[name][key], bounded=False)
+            clear = " **clear**" if around.low > 0 or around.high < 0 else ""
+            cells.append(f"{difference:+.3f} [{around.low:+.3f}, {around.high:+.3f}]{clear}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
