@@ -11,6 +11,9 @@
     ├── RecipeError           a recipe does not exist, or has an unknown or wrong key
     ├── ModelError            a model bundle is missing, damaged or altered
     ├── TrainingError         a training run cannot start, resume or go on
+    ├── WorkerError           a worker process cannot start
+    ├── CatalogueError        a catalogue is missing, locked, damaged, newer than this Moodbook, or cannot be written
+    ├── QueryError            a search query that cannot be understood
     └── DependencyError       an optional package (an extra) is needed and absent
 
 A message says what, where and what to do about it. Programs catch `MoodbookError`; the command line prints its message
@@ -88,6 +91,30 @@ class ModelError(MoodbookError):
 
 class TrainingError(MoodbookError):
     """A training run cannot start, resume or go on."""
+
+
+class WorkerError(MoodbookError):
+    """A worker process cannot start, so no file can be read."""
+
+
+class CatalogueError(MoodbookError):
+    """A catalogue is missing, locked, damaged, newer than this Moodbook, or cannot be written."""
+
+
+class QueryError(MoodbookError):
+    """A search query cannot be understood.
+
+    Args:
+        query: All of it.
+        position: Character at which it goes wrong.
+        reason: What is wrong and what to do.
+    """
+
+    def __init__(self, query: str, position: int, reason: str) -> None:
+        self.query = query
+        self.position = position
+        self.reason = reason
+        super().__init__(f"the query {query!r} is wrong at character {position + 1}: {reason}")
 
 
 class DependencyError(MoodbookError):

@@ -20,7 +20,12 @@ try:
     from moodbook.cli.errors import INTERRUPTED
     from moodbook.cli.evaluate import EvaluateCommand, evaluate
     from moodbook.cli.info import info
+    from moodbook.cli.playlist import playlist
     from moodbook.cli.reproduce import reproduce
+    from moodbook.cli.scan import scan
+    from moodbook.cli.search import search
+    from moodbook.cli.similar import similar
+    from moodbook.cli.stats import export, stats
     from moodbook.cli.tag import tag
     from moodbook.cli.train import train_app
 except KeyboardInterrupt:
@@ -50,6 +55,12 @@ def root(
 
 
 app.command("tag")(tag)
+app.command("scan")(scan)
+app.command("search")(search)
+app.command("similar")(similar)
+app.command("playlist")(playlist)
+app.command("stats")(stats)
+app.command("export")(export)
 app.command("info")(info)
 app.command("evaluate", cls=EvaluateCommand)(evaluate)
 app.command("reproduce")(reproduce)

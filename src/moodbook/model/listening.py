@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from moodbook import audio
+from moodbook.audio.worker import Lost, WorkerPool
 from moodbook.errors import AudioError, MoodbookError
 from moodbook.features import (
     FIRST_SEGMENT_SAMPLES,
@@ -124,8 +125,28 @@ def listen_ahead(paths: Iterable[str | Path], hearing: Hearing) -> Generator[Hea
         thread.join()
 
 
+def listen_isolated(paths: Iterable[Path], hearing: Hearing, pool: WorkerPool) -> Generator[Heard]:
+    """Decode files in worker processes; the pieces of different files mix.
+
+    A file on which a decoder dies or hangs ends with a `failure` that says so. Close the generator to drop what is
+    being decoded.
+
+    Raises:
+        WorkerError: A worker cannot start.
+    """
+    tasks = ((path, hearing) for path in paths)
+    for (path, _), heard in pool.run(_listen_for_pool, tasks):
+        yield Heard(path, failure=heard.reason) if isinstance(heard, Lost) else heard
+
+
+def _listen_for_pool(task: tuple[Path, Hearing]) -> Iterator[Heard]:
+    return _listen_or_say_why(*task)
+
+
 def reason(error: Exception) -> str:
     """Say in one line why a file could not be tagged, without its path."""
+    if isinstance(error, MemoryError):
+        return "decoding it takes more memory than a worker may have. Re-encode it."
     if isinstance(error, AudioError):
         return error.reason
     if isinstance(error, MoodbookError):

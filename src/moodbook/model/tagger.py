@@ -82,14 +82,26 @@ class Tagger:
         Yields:
             One result a file, in the order of `paths`.
         """
-        track = _Track(self)
         hearing = Hearing(self.bundle.features, first_segment, allow_partial)
         with closing(listen_ahead(paths, hearing)) as pieces:
-            for heard in pieces:
-                track.hear_or_fail(heard)
-                if heard.segments is None:
-                    yield track.result(heard)
-                    track = _Track(self)
+            yield from self.tag_heard(pieces)
+
+    def tag_heard(self, pieces: Iterable[Heard]) -> Iterator[TagScores | TagFailure]:
+        """Tag files that are decoded somewhere else.
+
+        Args:
+            pieces: Of any number of files; those of one file in order, closed by its end.
+
+        Yields:
+            One result a file, at its end.
+        """
+        tracks: dict[Path, _Track] = {}
+        for heard in pieces:
+            track = tracks.setdefault(heard.path, _Track(self))
+            track.hear_or_fail(heard)
+            if heard.segments is None:
+                del tracks[heard.path]
+                yield track.result(heard)
 
 
 class _Track:

@@ -1,0 +1,159 @@
+"""`moodbook scan`: a tree of music into the catalogue."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moodbook.cli.catalogue import CatalogueOption
+from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
+from moodbook.cli.output import say_list, utf8_stdout
+from moodbook.cli.progress import ProgressLine
+from moodbook.model import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from moodbook.library.catalogue import Catalogue
+    from moodbook.library.scan import ScanSummary
+    from moodbook.model.tagger import Tagger
+
+_MOST_JOBS = 4  # More decoders than this are never behind one engine.
+
+
+@ends_with_exit_code
+def scan(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of music, and single files.")],
+    catalogue: CatalogueOption = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")
+    ] = DEFAULT_MODEL,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=1, max=256, metavar="N", help="Processes that decode. Else by the cores, up to 4."
+        ),
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what could not be read before.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Drop files that are gone from these folders from the catalogue.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and scan again whenever something changes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, one line a scan.")] = False,
+) -> None:
+    """Hear a music library and remember it in a catalogue.
+
+    What has not changed is not read again, a renamed or retagged file is not
+    heard again, and what cannot be read is remembered with its reason. A scan
+    that was stopped, however hard, goes on where it was: run it again. Nothing
+    is written to your music.
+
+    Examples:
+      moodbook scan ~/Music
+      moodbook scan ~/Music --jobs 8
+      moodbook scan /mnt/nas/music --catalogue nas.sqlite
+      moodbook scan ~/Music --watch
+      moodbook scan ~/Music --retry --forget --json
+
+    Then: moodbook search, similar, playlist, stats, export.
+    Files that are gone are only marked as missing; --forget drops them.
+    Exit code: 0 all read, 1 some files failed, 2 the run failed.
+    """
+    # Threads of the matrix library spin beside the engine's and slow both down.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from moodbook.library.catalogue import Catalogue, catalogue_path
+    from moodbook.model.tagger import Tagger
+
+    tagger = Tagger.load(model)
+    with Catalogue(catalogue or catalogue_path(), create=True) as opened:
+        run = _Run(opened, tagger, folders, jobs or min(_MOST_JOBS, os.cpu_count() or 1), as_json)
+        if watch:
+            _watch(run, retry, forget)
+        elif run.scan(retry, forget).failed:
+            raise typer.Exit(SOME_FILES_FAILED)
+
+
+class _Run:
+    """What every scan of a run has in common."""
+
+    def __init__(self, catalogue: Catalogue, tagger: Tagger, folders: list[Path], jobs: int, as_json: bool) -> None:
+        self.catalogue = catalogue
+        self.folders = folders
+        self._tagger = tagger
+        self._jobs = jobs
+        self._as_json = as_json
+
+    def scan(self, retry: bool, forget: bool, only_news: bool = False) -> ScanSummary:
+        """Scan once and say what was found; with `only_news` a scan that found everything as it was says nothing."""
+        from moodbook.library.scan import scan as scan_library
+
+        with ProgressLine("scanning", None, speed=True).shown() as progress:
+            summary = scan_library(
+                self.catalogue,
+                self.folders,
+                self._tagger,
+                jobs=self._jobs,
+                retry=retry,
+                forget=forget,
+                on_progress=progress.update,
+            )
+        news = summary.found - summary.unchanged - summary.failed + summary.gone + summary.heard + summary.forgotten
+        if news or not only_news:
+            _say(summary, self._as_json)
+        return summary
+
+
+def _watch(run: _Run, retry: bool, forget: bool) -> None:
+    from moodbook.library.watch import changes
+
+    for count, _ in enumerate(changes(run.folders, run.catalogue.path)):
+        run.scan(retry and count == 0, forget, only_news=count > 0)
+        if count == 0:
+            sys.stderr.write("moodbook: watching; Ctrl-C ends it\n")
+
+
+def _say(summary: ScanSummary, as_json: bool) -> None:
+    from moodbook.model.scores import printable
+
+    if as_json:
+        stream = utf8_stdout()
+        stream.write(json.dumps(summary.to_dict(), ensure_ascii=False) + "\n")
+        stream.flush()
+    else:
+        for line in describe(summary):
+            sys.stdout.write(printable(line) + "\n")
+        sys.stdout.flush()
+    if summary.links:
+        say_list(
+            "links below folders were not followed; name their targets to scan them",
+            len(summary.links),
+            map(str, summary.links),
+        )
+    if summary.failures:
+        lines = (f"{failure.path}: {failure.reason}" for failure in summary.failures)
+        say_list(f"of {summary.found} could not be read", len(summary.failures), lines)
+
+
+def describe(summary: ScanSummary) -> list[str]:
+    """Say in lines what a scan found; kinds of which there are none are left out."""
+    kinds = ("new", "moved", "changed", "retagged", "unchanged", "failed")
+    counts = [f"{getattr(summary, kind)} {kind}" for kind in kinds if getattr(summary, kind)]
+    lines = [
+        f"{summary.found} file{'' if summary.found == 1 else 's'}: {', '.join(counts) or 'no audio below these folders'}"
+    ]
+    if summary.heard:
+        speed = summary.heard / summary.seconds if summary.seconds > 0 else 0.0
+        lines.append(f"heard {summary.heard} recordings in {summary.seconds:.0f} s, {speed:.1f} a second")
+    if summary.duplicates:
+        spare = sum(len(group) - 1 for group in summary.duplicates)
+        lines.append(f"{spare} duplicates: the same music under {spare + len(summary.duplicates)} names, such as")
+        lines += [f"  {path}" for path in summary.duplicates[0][:2]]
+    if summary.gone:
+        kept = "dropped from the catalogue" if summary.forgotten else "marked as missing; --forget drops them"
+        lines.append(f"{summary.gone} gone: {kept}")
+    elif summary.forgotten:
+        lines.append(f"{summary.forgotten} missing files dropped from the catalogue")
+    return lines

@@ -1,0 +1,346 @@
+"""The catalogue: one SQLite file that knows every recording of a library and what the models say about it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from jaxtyping import Float32
+
+from moodbook.datasets.places import data_root
+from moodbook.errors import CatalogueError
+from moodbook.files import is_folder, is_there
+from moodbook.library.identity import Stat
+from moodbook.library.metadata import Metadata
+from moodbook.library.schema import VERSION, migrate, read_version
+from moodbook.model.bundle import Bundle
+from moodbook.model.scores import TagScores
+from moodbook.tags import TagSet
+
+LOCK_SUFFIX = ".lock"
+"""What is added to the catalogue's name for the file whose lock says that somebody scans."""
+_BUSY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file as the catalogue knows it.
+
+    Attributes:
+        id: Its row.
+        path: Its absolute name.
+        payload_id: The music in it.
+        stat: As it was when it was read.
+        is_missing: Whether the last scan did not find it.
+    """
+
+    id: int
+    path: Path
+    payload_id: int
+    stat: Stat
+    is_missing: bool
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the catalogue knows it.
+
+    Attributes:
+        id: Its row.
+        name: On its card.
+        sha256: Its hash.
+        tags: Names of the columns of its scores.
+        thresholds: In the same order.
+    """
+
+    id: int
+    name: str
+    sha256: str
+    tags: TagSet
+    thresholds: tuple[float, ...]
+
+
+def catalogue_path() -> Path:
+    """Give the catalogue's place: ``$MOODBOOK_CATALOGUE``, or ``catalogue.sqlite`` in the user's data folder."""
+    named = os.environ.get("MOODBOOK_CATALOGUE")
+    return Path(named).expanduser() if named else data_root() / "catalogue.sqlite"
+
+
+class Catalogue:
+    """An open catalogue; use it in a ``with`` statement.
+
+    Args:
+        path: The file.
+        create: Make it where there is none, and bring an old one to today's schema; without it an old one is read only
+            after a scan has done so.
+
+    Raises:
+        CatalogueError: It is not there, no catalogue, of a newer Moodbook, or the system refuses.
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = False) -> None:
+        self.path = Path(path)
+        if is_folder(self.path):
+            raise CatalogueError(
+                f"'{self.path}' is a folder; name the catalogue's file, such as '{self.path / 'c.db'}'"
+            )
+        if not create and not is_there(self.path):
+            raise CatalogueError(f"there is no catalogue at '{self.path}'; make it with: moodbook scan FOLDER")
+        with self._refusals_said():
+            if create:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        try:
+            with self._refusals_said():
+                self._prepare(create)
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def __enter__(self) -> Catalogue:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    def _prepare(self, create: bool) -> None:
+        version = read_version(self.connection)
+        tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if version == 0 and tables:
+            raise CatalogueError(f"'{self.path}' is a database of another program; name another file")
+        if version > VERSION:
+            raise CatalogueError(
+                f"the catalogue '{self.path}' has version {version}, this Moodbook reads up to {VERSION}; "
+                "update Moodbook, or name another catalogue"
+            )
+        if create:
+            self.connection.execute("PRAGMA journal_mode = WAL")
+            # A crash of the program loses nothing; a power cut may lose the last moments and breaks nothing.
+            self.connection.execute("PRAGMA synchronous = NORMAL")
+            self.connection.execute("PRAGMA foreign_keys = ON")
+        if version < VERSION:
+            if not create:
+                raise CatalogueError(
+                    f"the catalogue '{self.path}' has version {version}, expected {VERSION}; "
+                    "bring it up to date with: moodbook scan FOLDER"
+                )
+            migrate(self.connection)
+
+    @contextmanager
+    def _refusals_said(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorname", "") or ""
+            if code.startswith("SQLITE_BUSY"):
+                what = "another program holds it; wait for it, or end it"
+            elif code.startswith("SQLITE_FULL"):
+                what = "the disk is full; make room, then run the same command again"
+            elif code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+                what = f"it is no catalogue or is damaged ({error}); move it away and scan again, or restore a copy"
+            elif code.startswith("SQLITE_IOERR"):
+                what = "the disk fails or is full; check it, then run the same command again"
+            else:
+                what = f"{error}; check the disk and the permissions, then run the same command again"
+            raise CatalogueError(f"cannot use the catalogue '{self.path}': {what}") from error
+        except OSError as error:
+            raise CatalogueError(
+                f"cannot use the catalogue '{self.path}': {error.strerror}; name another place with --catalogue"
+            ) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write all of what is done inside, or nothing.
+
+        Raises:
+            CatalogueError: It cannot be written; it is as it was.
+        """
+        with self._refusals_said():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Read, with the system's refusals said as the catalogue's.
+
+        Raises:
+            CatalogueError: It cannot be read.
+        """
+        with self._refusals_said():
+            yield self.connection
+
+    @contextmanager
+    def scan_lock(self) -> Iterator[None]:
+        """Keep other scans out of this catalogue; the system lets go of it however this process ends.
+
+        Raises:
+            CatalogueError: Another process has it.
+        """
+        # SQLite's own lock, on a database that holds nothing: it works on every system.
+        name = self.path.with_name(self.path.name + LOCK_SUFFIX)
+        with self._refusals_said():
+            lock = sqlite3.connect(name, timeout=0, isolation_level=None)
+        try:
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":
+                    raise CatalogueError(
+                        f"another scan is writing to the catalogue '{self.path}'; wait for it, or end it"
+                    ) from error
+                with self._refusals_said():
+                    raise
+            yield
+        finally:
+            lock.close()
+
+    def use_model(self, bundle: Bundle) -> Model:
+        """Enter a model as the one that is used now."""
+        thresholds = [bundle.thresholds[name] for name in bundle.tags]
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO model (sha256, name, tags, thresholds, last_scan)"
+                " VALUES (?, ?, ?, ?, (SELECT coalesce(max(last_scan), 0) + 1 FROM model))"
+                " ON CONFLICT (sha256) DO UPDATE SET last_scan = excluded.last_scan, name = excluded.name",
+                (bundle.sha256, bundle.name, json.dumps(bundle.tags.names), json.dumps(thresholds)),
+            )
+        return self.find_model(bundle.sha256)
+
+    def models(self) -> list[Model]:
+        """List the models that have scanned, the one that was used last first."""
+        with self.reading() as connection:
+            rows = connection.execute("SELECT id, name, sha256, tags, thresholds FROM model ORDER BY last_scan DESC")
+            return [
+                Model(row, name, sha256, TagSet(tuple(json.loads(tags))), tuple(json.loads(thresholds)))
+                for row, name, sha256, tags, thresholds in rows
+            ]
+
+    def find_model(self, name: str | None = None) -> Model:
+        """Give a model by its name or the beginning of its hash; without either the one that was used last.
+
+        Raises:
+            CatalogueError: None has that name, or none has scanned.
+        """
+        known = self.models()
+        if not known:
+            raise CatalogueError(f"the catalogue '{self.path}' is empty; fill it with: moodbook scan FOLDER")
+        for model in known:
+            if name is None or model.name == name or (len(name) >= 6 and model.sha256.startswith(name)):
+                return model
+        listed = ", ".join(f"{model.name} ({model.sha256[:8]})" for model in known)
+        raise CatalogueError(f"no model {name!r} has scanned into the catalogue '{self.path}'; it knows: {listed}")
+
+    def known_files(self) -> dict[Path, KnownFile]:
+        """Give every file by its name."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, path, payload_id, size, mtime_ns, inode, missing_since IS NOT NULL FROM file"
+            )
+            files = [
+                KnownFile(row, Path(os.fsdecode(path)), payload, Stat(size, mtime_ns, inode), bool(missing))
+                for row, path, payload, size, mtime_ns, inode, missing in rows
+            ]
+        return {file.path: file for file in files}
+
+    def heard_payloads(self, model: Model) -> set[int]:
+        """Give the payloads that a model has scores for."""
+        with self.reading() as connection:
+            rows = connection.execute("SELECT payload_id FROM analysis WHERE model_id = ?", (model.id,))
+            return {payload for (payload,) in rows}
+
+    def failed_payloads(self, model: Model) -> dict[int, str]:
+        """Give the payloads that a model could not hear, with the reasons."""
+        with self.reading() as connection:
+            return dict(connection.execute("SELECT payload_id, reason FROM failure WHERE model_id = ?", (model.id,)))
+
+    def enter_file(self, path: Path, stat: Stat, payload_sha256: str, metadata: Metadata) -> KnownFile:
+        """Enter what was read of a file, new or anew."""
+        with self.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO payload (sha256) VALUES (?)", (payload_sha256,))
+            (payload,) = connection.execute("SELECT id FROM payload WHERE sha256 = ?", (payload_sha256,)).fetchone()
+            row = {
+                "path": os.fsencode(path),
+                "payload_id": payload,
+                "size": stat.size,
+                "mtime_ns": stat.mtime_ns,
+                "inode": stat.inode,
+                "artist": metadata.artist,
+                "title": metadata.title,
+                "album": metadata.album,
+                "moods": json.dumps(metadata.moods, ensure_ascii=False),
+                "missing_since": None,
+            }
+            updates = ", ".join(f"{column} = excluded.{column}" for column in row if column != "path")
+            connection.execute(
+                f"INSERT INTO file ({', '.join(row)}) VALUES ({', '.join(':' + column for column in row)})"  # noqa: S608
+                f" ON CONFLICT (path) DO UPDATE SET {updates}",
+                row,
+            )
+            (file_id,) = connection.execute("SELECT id FROM file WHERE path = ?", (row["path"],)).fetchone()
+        return KnownFile(file_id, path, payload, stat, is_missing=False)
+
+    def enter_scores(self, payload_id: int, model: Model, scores: TagScores) -> None:
+        """Enter what a model makes of a payload."""
+        embedding = None if scores.embedding is None else _float32_bytes(scores.embedding)
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO analysis (payload_id, model_id, probabilities, note, embedding)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (payload_id, model.id, _float32_bytes(scores.probabilities), scores.note, embedding),
+            )
+            connection.execute(
+                "UPDATE payload SET duration_seconds = ? WHERE id = ?", (scores.duration_seconds, payload_id)
+            )
+            connection.execute("DELETE FROM failure WHERE payload_id = ? AND model_id = ?", (payload_id, model.id))
+
+    def enter_failure(self, payload_id: int, model: Model, reason: str) -> None:
+        """Remember that a payload cannot be heard."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO failure (payload_id, model_id, reason) VALUES (?, ?, ?)",
+                (payload_id, model.id, reason.encode("utf-8", "backslashreplace").decode()),
+            )
+
+    def set_missing(self, files: Iterable[KnownFile]) -> None:
+        """Mark files as gone."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        with self.transaction() as connection:
+            connection.executemany("UPDATE file SET missing_since = ? WHERE id = ?", [(now, file.id) for file in files])
+
+    def set_present(self, files: Iterable[KnownFile]) -> None:
+        """Mark files as there again."""
+        with self.transaction() as connection:
+            connection.executemany("UPDATE file SET missing_since = NULL WHERE id = ?", [(file.id,) for file in files])
+
+    def forget_files(self, files: Iterable[KnownFile]) -> None:
+        """Drop files, and what is known of music that no file holds any more."""
+        orphans = "payload_id NOT IN (SELECT payload_id FROM file)"
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM file WHERE id = ?", [(file.id,) for file in files])
+            connection.execute(f"DELETE FROM analysis WHERE {orphans}")  # noqa: S608
+            connection.execute(f"DELETE FROM failure WHERE {orphans}")  # noqa: S608
+            connection.execute("DELETE FROM payload WHERE id NOT IN (SELECT payload_id FROM file)")
+
+
+def _float32_bytes(values: Float32[np.ndarray, " values"]) -> bytes:
+    return values.astype("<f4").tobytes()

@@ -1,0 +1,188 @@
+"""Playlists: M3U8, XSPF, and Navidrome's smart playlists.
+
+M3U8 is a list of names in UTF-8, one a line, and has no quoting: a name that a line cannot hold (a newline, bytes that
+are no UTF-8, spaces at its end) is written as a file: address. XSPF (https://xspf.org/spec) is XML with percent-encoded
+addresses. A Navidrome .nsp is a JSON document of rules over what the files themselves say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.parse
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from moodbook.errors import DataError
+from moodbook.files import whole_file
+from moodbook.library.query import And, Comparison, Decided, Length, Not, Or, Query, Score, TextField
+from moodbook.library.search import Track
+from moodbook.model.scores import printable
+
+SUFFIXES = (".m3u8", ".xspf", ".nsp")
+"""Endings of a file name that say which format to write."""
+_XSPF = "http://xspf.org/ns/0/"
+_OPPOSITES: dict[Comparison, Comparison] = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "=": "!=", "!=": "="}
+_NSP_FIELDS: dict[TextField, str] = {
+    "path": "filepath",
+    "artist": "artist",
+    "title": "title",
+    "album": "album",
+    "mood": "mood",
+}
+
+
+def check_suffix(path: str | Path) -> str:
+    """Give the ending of a playlist, which chooses its format.
+
+    Raises:
+        DataError: It is none of `SUFFIXES`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(f"cannot tell the format of '{path}' from its ending; use one of {', '.join(SUFFIXES)}")
+    return suffix
+
+
+def write_playlist(path: Path, tracks: Iterable[Track], title: str, *, absolute: bool = False) -> None:
+    """Write tracks in order, as M3U8 or XSPF; the file is old or new, never half.
+
+    Args:
+        path: Its ending chooses the format.
+        tracks: What to play.
+        title: Of the playlist.
+        absolute: Name files from the root, else from the folder of the playlist, so that both can be moved together.
+
+    Raises:
+        DataError: The ending is another, or the file cannot be written.
+    """
+    suffix = check_suffix(path)
+    if suffix == ".nsp":
+        raise DataError("a Navidrome smart playlist is made of rules, not of tracks; use .m3u8 or .xspf for a list")
+    folder = None if absolute else Path(os.path.realpath(path.absolute().parent))
+    text = m3u8(tracks, title, folder) if suffix == ".m3u8" else xspf(tracks, title, folder)
+    _write(path, text)
+
+
+def write_smart_playlist(path: Path, query: Query, title: str, limit: int | None = None) -> None:
+    """Write a query as a Navidrome smart playlist.
+
+    Raises:
+        DataError: The query asks for what Navidrome does not know, or the file cannot be written.
+    """
+    rules = _rules(query)
+    if not rules.keys() & {"all", "any"}:
+        rules = {"all": [rules]}
+    document = {"name": printable(title), **rules, **({} if limit is None else {"limit": limit})}
+    _write(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def m3u8(tracks: Iterable[Track], title: str, folder: Path | None) -> str:
+    """Give an extended M3U in UTF-8.
+
+    Args:
+        tracks: What to play.
+        title: Of the playlist.
+        folder: Names are given from here; None gives them from the root.
+    """
+    lines = ["#EXTM3U", f"#PLAYLIST:{printable(title)}"]
+    for track in tracks:
+        seconds = -1 if track.duration_seconds is None else round(track.duration_seconds)
+        lines += [f"#EXTINF:{seconds},{printable(_caption(track))}", _m3u8_name(track.path, folder)]
+    return "\n".join(lines) + "\n"
+
+
+def xspf(tracks: Iterable[Track], title: str, folder: Path | None) -> str:
+    """Give an XSPF document; see `m3u8` for the parameters."""
+    ElementTree.register_namespace("", _XSPF)
+    root = ElementTree.Element(f"{{{_XSPF}}}playlist", version="1")
+    _child(root, "title", printable(title))
+    listing = ElementTree.SubElement(root, f"{{{_XSPF}}}trackList")
+    for track in tracks:
+        entry = ElementTree.SubElement(listing, f"{{{_XSPF}}}track")
+        # A first part with a colon would be taken for the scheme of an address; quoted it has none.
+        place = track.path.as_uri() if folder is None else _quoted(_from(track.path, folder))
+        _child(entry, "location", place)
+        _child(entry, "title", track.title)
+        _child(entry, "creator", track.artist)
+        _child(entry, "album", track.album)
+        if track.duration_seconds is not None:
+            _child(entry, "duration", str(round(1000 * track.duration_seconds)))
+    ElementTree.indent(root, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _rules(query: Query) -> dict[str, Any]:
+    """Give a condition as a Navidrome rule."""
+    if isinstance(query, (And, Or)):
+        return {"all" if isinstance(query, And) else "any": [_rules(part) for part in query.parts]}
+    if isinstance(query, Not):
+        return _opposite(query.part)
+    if isinstance(query, Decided):
+        # What `moodbook write` puts into the files.
+        return {"is": {"mood": query.tag}}
+    if isinstance(query, Length):
+        return _duration_rule(query)
+    if isinstance(query, Score):
+        raise DataError(
+            f"Navidrome knows which moods a file has, not how strong: write {query.tag} alone, or use .m3u8 or .xspf"
+        )
+    return {"is" if query.whole else "contains": {_NSP_FIELDS[query.field]: query.text}}
+
+
+def _opposite(query: Query) -> dict[str, Any]:
+    if isinstance(query, Not):
+        return _rules(query.part)
+    if isinstance(query, And):
+        return _rules(Or(tuple(Not(part) for part in query.parts)))
+    if isinstance(query, Or):
+        return _rules(And(tuple(Not(part) for part in query.parts)))
+    if isinstance(query, Length):
+        return _duration_rule(Length(_OPPOSITES[query.comparison], query.seconds))
+    ((operator, operand),) = _rules(query).items()
+    return {{"is": "isNot", "contains": "notContains"}[operator]: operand}
+
+
+def _duration_rule(length: Length) -> dict[str, Any]:
+    operators = {">": "gt", "<": "lt", "=": "is", "!=": "isNot"}
+    if length.comparison in operators:
+        return {operators[length.comparison]: {"duration": length.seconds}}
+    strict: Comparison = ">" if length.comparison == ">=" else "<"
+    return {"any": [_duration_rule(Length(strict, length.seconds)), _duration_rule(Length("=", length.seconds))]}
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with whole_file(path) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise DataError(f"cannot write '{path}': {error.strerror}; choose another place") from error
+
+
+def _from(path: Path, folder: Path) -> str:
+    return os.path.relpath(path, folder)
+
+
+def _m3u8_name(path: Path, folder: Path | None) -> str:
+    name = str(path) if folder is None else _from(path, folder)
+    if printable(name) != name or name != name.rstrip():
+        return path.as_uri()
+    # A comment, a leading space or an address it must not seem to be.
+    is_plain = name[0].isalnum() and ":" not in name
+    return name if is_plain or (path.is_absolute() and folder is None) or name.startswith("../") else f"./{name}"
+
+
+def _quoted(name: str) -> str:
+    return urllib.parse.quote_from_bytes(os.fsencode(name.replace(os.sep, "/")))
+
+
+def _caption(track: Track) -> str:
+    title = track.title or printable(track.path.stem)
+    return f"{track.artist} - {title}" if track.artist else title
+
+
+def _child(parent: ElementTree.Element, name: str, text: str) -> None:
+    if text:
+        ElementTree.SubElement(parent, f"{{{_XSPF}}}{name}").text = text

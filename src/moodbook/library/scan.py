@@ -1,0 +1,292 @@
+"""A tree of music into the catalogue.
+
+Files that stand in the catalogue with the same size, time and inode are not opened. The others are identified by the
+hash of their music, and only music that this model has never heard is decoded. Every result is written as it comes, so
+a scan that is killed goes on where it was: what it would do again is what it had not finished.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from moodbook import audio
+from moodbook.audio.worker import DEFAULT_LIMITS, Limits, Lost, WorkerPool
+from moodbook.errors import AudioError, DataError
+from moodbook.library.catalogue import Catalogue, KnownFile, Model
+from moodbook.library.identity import CHANGED_MEANWHILE, Stat, identify
+from moodbook.model.listening import Hearing, listen_isolated
+from moodbook.model.scores import TagFailure, path_fields, printable
+from moodbook.model.tagger import Tagger
+
+_FILES_AT_A_TIME = 64  # Hashed, then heard while the disk's cache still has them.
+_SLOWEST_BYTES_PER_SECOND = 1 << 20  # A network folder over a bad line; hashing gives no sign before its end.
+
+
+@dataclass
+class ScanSummary:
+    """What a scan found; `found` is the sum of the six kinds.
+
+    Attributes:
+        found: Files below the folders, by their endings, and files that were named.
+        new: Not in the catalogue before, and no other name for music that has gone.
+        moved: New names of music whose old name has gone.
+        changed: Files with other music in them than before.
+        retagged: Files that were written, with the same music in them.
+        unchanged: Files that were left alone.
+        failed: Files and folders that cannot be read, now or, of the same content, before.
+        gone: Files of the catalogue that are not there any more, other than moved ones; they are marked as missing.
+        forgotten: Missing files that were dropped from the catalogue.
+        heard: Recordings that the model heard in this scan.
+        failures: Path and reason of each that failed.
+        duplicates: Names of the same music, for music with several.
+        links: Links below a folder that were not followed.
+        seconds: How long it took.
+    """
+
+    found: int = 0
+    new: int = 0
+    moved: int = 0
+    changed: int = 0
+    retagged: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    gone: int = 0
+    forgotten: int = 0
+    heard: int = 0
+    failures: list[TagFailure] = field(default_factory=list)
+    duplicates: list[tuple[Path, ...]] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the record that is written as JSON."""
+        names = ("found", "new", "moved", "changed", "retagged", "unchanged", "failed", "gone", "forgotten", "heard")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "seconds": round(self.seconds, 3),
+            "failures": [failure.to_dict() for failure in self.failures],
+            "duplicates": [[path_fields(path) for path in group] for group in self.duplicates],
+            "links": [path_fields(link) for link in self.links],
+        }
+
+
+def absolute(path: str | Path) -> Path:
+    """Give the one name under which the catalogue knows a file: links in its folders resolved, its own name kept."""
+    folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps "..")
+    return Path(os.path.realpath(folder), name)
+
+
+def scan(
+    catalogue: Catalogue,
+    roots: Iterable[str | Path],
+    tagger: Tagger,
+    *,
+    jobs: int = 1,
+    retry: bool = False,
+    forget: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ScanSummary:
+    """Bring the catalogue up to what lies below folders.
+
+    Args:
+        catalogue: Opened with `create`.
+        roots: Folders, and files.
+        tagger: What hears the music.
+        jobs: Worker processes that read and decode.
+        retry: Hear music again that could not be heard before.
+        forget: Drop files below the roots that are missing, and what was known of their music if no other file has it.
+        limits: What a worker may take.
+        on_progress: Called with the number of files that are done and of all.
+
+    Raises:
+        CatalogueError: Another scan is running, or the catalogue cannot be written.
+        WorkerError: No worker process can start.
+        DataError: No root was named.
+    """
+    started = time.monotonic()
+    places = [absolute(root) for root in roots]
+    if not places:
+        raise DataError("no folder was named; name the folders that hold the music")
+    with catalogue.scan_lock(), WorkerPool(jobs, limits) as pool:
+        run = _Scan(catalogue, tagger, pool, on_progress)
+        run.look(places)
+        run.read(retry)
+        run.settle(places, forget)
+    run.summary.seconds = time.monotonic() - started
+    return run.summary
+
+
+class _Scan:
+    """One scan while it runs."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        tagger: Tagger,
+        pool: WorkerPool,
+        on_progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.summary = ScanSummary()
+        self._catalogue = catalogue
+        self._tagger = tagger
+        self._pool = pool
+        self._on_progress = on_progress
+        self._model: Model = catalogue.use_model(tagger.bundle)
+        self._before = catalogue.known_files()
+        self._heard = catalogue.heard_payloads(self._model)
+        self._failed = catalogue.failed_payloads(self._model)
+        self._unread: list[Path] = []  # New, or not what the catalogue knows.
+        self._now: dict[Path, KnownFile] = {}  # What was found and could be identified.
+        self._unlisted: list[Path] = []
+        self._lost: dict[Path, str] = {}  # What could not be read this time, for a reason that is not in its content.
+
+    def look(self, roots: list[Path]) -> None:
+        """Walk the tree and see what has changed, without opening a file."""
+        unlisted: list[AudioError] = []
+        for path in audio.find(roots, on_error=unlisted.append, on_link=self.summary.links.append):
+            name = absolute(path)
+            known = self._before.get(name)
+            if known is not None and known.stat == _stat(name):
+                self._now[name] = known
+            else:
+                self._unread.append(name)
+        for error in unlisted:
+            self._unlisted.append(absolute(error.path))
+            self._lost[absolute(error.path)] = error.reason
+        self._catalogue.set_present(file for file in self._now.values() if file.is_missing)
+
+    def read(self, retry: bool) -> None:
+        """Identify what has changed and hear what is new to the model, a batch at a time."""
+        if retry:
+            again = {file.payload_id for file in self._now.values()}
+            self._failed = {payload: why for payload, why in self._failed.items() if payload not in again}
+        unheard = [path for path, file in self._now.items() if not self._is_known(file)]
+        todo = sorted({*self._unread, *unheard})
+        unread = set(self._unread)
+        total = len(self._now) + len(self._unread)
+        done = total - len(todo)
+        self._tell(done, total)
+        for batch in _batches(todo, _FILES_AT_A_TIME):
+            self._identify([path for path in batch if path in unread])
+            for path in batch:
+                # A payload of another file of the batch is heard once.
+                if path not in self._now or self._is_known(self._now[path]):
+                    done += 1
+            self._tell(done, total)
+            for count in self._hear([self._now[path] for path in batch if path in self._now]):
+                done += count
+                self._tell(done, total)
+
+    def settle(self, roots: list[Path], forget: bool) -> None:
+        """Mark what has gone, and count."""
+        summary, before = self.summary, self._before
+        absent = [
+            file
+            for path, file in before.items()
+            if path not in self._now
+            and path not in self._lost
+            and any(path.is_relative_to(root) for root in roots)
+            and not any(path.is_relative_to(folder) for folder in self._unlisted)
+        ]
+        went = [file for file in absent if not file.is_missing]
+        self._catalogue.set_missing(went)
+        left = Counter(file.payload_id for file in absent)
+        moved: set[int] = set()
+        for path, file in self._now.items():
+            old = before.get(path)
+            if file.payload_id in self._failed or path in self._lost:
+                continue
+            if old is None and left[file.payload_id]:
+                left[file.payload_id] -= 1
+                moved.add(file.payload_id)
+                summary.moved += 1
+            elif old is None:
+                summary.new += 1
+            elif old.payload_id != file.payload_id:
+                summary.changed += 1
+            elif old.stat != file.stat:
+                summary.retagged += 1
+            else:
+                summary.unchanged += 1
+        summary.gone = sum(file.payload_id not in moved for file in went)
+        if forget:
+            self._catalogue.forget_files(absent)
+            summary.forgotten = len(absent)
+        reasons = {path: self._failed[f.payload_id] for path, f in self._now.items() if f.payload_id in self._failed}
+        summary.failures = [TagFailure(path, why) for path, why in sorted({**reasons, **self._lost}.items())]
+        summary.failed = len(summary.failures)
+        summary.found = len({*self._now, *self._lost})
+        summary.duplicates = _duplicates(self._now.values())
+
+    def _is_known(self, file: KnownFile) -> bool:
+        return file.payload_id in self._heard or file.payload_id in self._failed
+
+    def _identify(self, paths: list[Path]) -> None:
+        for path, identity in self._pool.run(identify, paths, self._patience_seconds):
+            if isinstance(identity, Lost):
+                # It has no content to be remembered by: the next scan tries again.
+                self._lost[path] = identity.reason
+            elif identity.stat is None:
+                self._lost[path] = identity.failure
+            else:
+                self._now[path] = self._catalogue.enter_file(
+                    path, identity.stat, identity.payload_sha256, identity.metadata
+                )
+
+    def _patience_seconds(self, path: Path) -> float:
+        stat = _stat(path)
+        return DEFAULT_LIMITS.stall_seconds + (0 if stat is None else stat.size / _SLOWEST_BYTES_PER_SECOND)
+
+    def _hear(self, files: list[KnownFile]) -> Iterator[int]:
+        """Hear the music of files that the model has not heard; give, for each piece of music, its number of files."""
+        waiting: dict[int, list[KnownFile]] = defaultdict(list)
+        for file in files:
+            if not self._is_known(file):
+                waiting[file.payload_id].append(file)
+        speakers = {names[0].path: names for names in waiting.values()}
+        hearing = Hearing(self._tagger.bundle.features)
+        with closing(listen_isolated(speakers, hearing, self._pool)) as pieces:
+            for result in self._tagger.tag_heard(pieces):
+                names = speakers[result.path]
+                payload = names[0].payload_id
+                if _stat(result.path) != names[0].stat:
+                    self._lost.update({file.path: CHANGED_MEANWHILE for file in names})
+                elif isinstance(result, TagFailure):
+                    self._catalogue.enter_failure(payload, self._model, printable(result.reason))
+                    self._failed[payload] = printable(result.reason)
+                else:
+                    self._catalogue.enter_scores(payload, self._model, result)
+                    self._heard.add(payload)
+                    self.summary.heard += 1
+                yield len(names)
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(done, total)
+
+
+def _batches(paths: list[Path], size: int) -> Iterator[list[Path]]:
+    for start in range(0, len(paths), size):
+        yield paths[start : start + size]
+
+
+def _stat(path: Path) -> Stat | None:
+    try:
+        return Stat.of(path.stat())
+    except (OSError, ValueError):
+        return None
+
+
+def _duplicates(files: Iterable[KnownFile]) -> list[tuple[Path, ...]]:
+    names: dict[int, list[Path]] = defaultdict(list)
+    for file in files:
+        names[file.payload_id].append(file.path)
+    return sorted(tuple(sorted(group)) for group in names.values() if len(group) > 1)

@@ -1,0 +1,267 @@
+"""Queries answered: which recordings of a catalogue meet a condition, in which order."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+import struct
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moodbook.errors import DataError
+from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.query import And, Comparison, Decided, Length, Not, Or, Query, Score, Text, TextField, parse_query
+from moodbook.model.scores import DECIMALS, path_fields
+
+SORTS = ("rank", "path", "artist", "title", "album", "length")
+"""What results can be sorted by, beside a tag."""
+
+_PARAMETERS_AT_A_TIME = 500  # Old SQLite takes 999 in a statement.
+_FLOAT32 = struct.Struct("<f")
+# Nothing that a user has typed ever becomes SQL: only these pieces, and numbers for the parameters.
+_COLUMNS: dict[TextField, str] = {
+    "path": "path_text(file.path)",
+    "artist": "file.artist",
+    "title": "file.title",
+    "album": "file.album",
+    "mood": "file.moods",
+}
+_COMPARISONS: dict[Comparison, str] = {">": ">", ">=": ">=", "<": "<", "<=": "<=", "=": "=", "!=": "<>"}
+
+
+@dataclass(frozen=True)
+class Track:
+    """A recording of the catalogue.
+
+    Attributes:
+        path: A file that holds it; the first by name of those that met the condition.
+        payload_id: Its row in the catalogue.
+        payload_sha256: What names the music.
+        artist: As the file says.
+        title: As the file says.
+        album: As the file says.
+        moods: That stand in the file.
+        duration_seconds: None where it is not known.
+        decided: Tags that the model decided for.
+        probabilities: By tag, in the order of the model.
+        model: The model's name.
+        rank: What it was ranked by, 0 to 1; None where nothing ranks.
+    """
+
+    path: Path
+    payload_id: int
+    payload_sha256: str
+    artist: str
+    title: str
+    album: str
+    moods: tuple[str, ...]
+    duration_seconds: float | None
+    decided: tuple[str, ...]
+    probabilities: dict[str, float]
+    model: str
+    rank: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the record that is written as JSON."""
+        return {
+            **path_fields(self.path),
+            "payload_sha256": self.payload_sha256,
+            "artist": self.artist,
+            "title": self.title,
+            "album": self.album,
+            "moods": list(self.moods),
+            "duration_seconds": None if self.duration_seconds is None else round(self.duration_seconds, DECIMALS),
+            "decided": list(self.decided),
+            "probabilities": {tag: round(value, DECIMALS) for tag, value in self.probabilities.items()},
+            "model": self.model,
+            "rank": None if self.rank is None else round(self.rank, DECIMALS),
+        }
+
+
+def search(
+    catalogue: Catalogue,
+    query: str | Query,
+    *,
+    model: Model | None = None,
+    sort: str = "rank",
+    reverse: bool = False,
+    limit: int | None = None,
+) -> list[Track]:
+    """Find the recordings that meet a query; each once, however many files hold it. Missing files are left out.
+
+    Args:
+        catalogue: Where.
+        query: Text, see `moodbook.library.query`, or parsed.
+        model: Whose scores; None takes the model that scanned last.
+        sort: "rank" (the mean score of the tags that are asked for, best first), another of `SORTS`, or a tag (highest
+            first).
+        reverse: The other way round.
+        limit: How many at most.
+
+    Raises:
+        QueryError: The query cannot be understood.
+        DataError: There is nothing such to sort by.
+        CatalogueError: The catalogue is empty or cannot be read.
+    """
+    model = catalogue.find_model() if model is None else model
+    if isinstance(query, str):
+        query = parse_query(query, model.tags)
+    if sort not in SORTS and sort not in model.tags:
+        raise DataError(
+            f"cannot sort by {sort!r}; sort by one of {', '.join(SORTS)}, or a tag: {', '.join(model.tags)}"
+        )
+    condition = _Condition(model)
+    where = condition.sql(query)
+    ranking = [sort] if sort in model.tags else sorted(set(wanted_tags(query)))
+    tracks = list(_rows(catalogue, model, where, condition.parameters, ranking))
+    tracks.sort(key=lambda track: _sort_key(track, sort), reverse=reverse)
+    return tracks[:limit]
+
+
+def track_of_file(catalogue: Catalogue, model: Model, path: Path) -> Track | None:
+    """Give the recording that a file of the catalogue holds; None where the file is not there, missing or unheard."""
+    return next(_rows(catalogue, model, "file.path = ?", [os.fsencode(path)], []), None)
+
+
+def track_of_payload(catalogue: Catalogue, model: Model, payload_sha256: str) -> Track | None:
+    """Give a recording by its hash; None where no file that is there holds it, or the model has not heard it."""
+    return next(_rows(catalogue, model, "payload.sha256 = ?", [payload_sha256], []), None)
+
+
+def tracks_of_payloads(catalogue: Catalogue, model: Model, payload_ids: Sequence[int]) -> list[Track]:
+    """Give recordings by their rows, in the same order."""
+    by_id: dict[int, Track] = {}
+    for start in range(0, len(payload_ids), _PARAMETERS_AT_A_TIME):
+        part = payload_ids[start : start + _PARAMETERS_AT_A_TIME]
+        marks = ", ".join("?" * len(part))
+        by_id |= {
+            track.payload_id: track for track in _rows(catalogue, model, f"payload.id IN ({marks})", list(part), [])
+        }
+    return [by_id[payload] for payload in payload_ids if payload in by_id]
+
+
+def wanted_tags(query: Query, wanted: bool = True) -> Iterator[str]:
+    """Name the tags that a query asks for, not those that it wants absent or low."""
+    if isinstance(query, Decided):
+        yield from [query.tag] if wanted else []
+    elif isinstance(query, Score):
+        yield from [query.tag] if wanted == (query.comparison in (">", ">=", "=")) else []
+    elif isinstance(query, Not):
+        yield from wanted_tags(query.part, not wanted)
+    elif isinstance(query, (And, Or)):
+        for part in query.parts:
+            yield from wanted_tags(part, wanted)
+
+
+def _rows(
+    catalogue: Catalogue, model: Model, where: str, parameters: Sequence[object], ranking: Sequence[str]
+) -> Iterator[Track]:
+    columns = [model.tags.column(tag) for tag in ranking]
+    unpack = struct.Struct(f"<{len(model.tags)}f").unpack
+    with catalogue.reading() as connection:
+        _add_functions(connection)
+        # With min() SQLite gives the other columns of the same row. `where` is made of the pieces above alone.
+        statement = f"""
+            SELECT min(file.path), payload.id, payload.sha256, file.artist, file.title, file.album, file.moods,
+                payload.duration_seconds, analysis.probabilities
+            FROM file JOIN payload ON payload.id = file.payload_id
+            JOIN analysis ON analysis.payload_id = payload.id AND analysis.model_id = ?
+            WHERE file.missing_since IS NULL AND {where} GROUP BY payload.id
+        """  # noqa: S608
+        rows = connection.execute(statement, (model.id, *parameters))
+        for path, payload, sha256, artist, title, album, moods, seconds, packed in rows:
+            values = unpack(packed)
+            yield Track(
+                path=Path(os.fsdecode(path)),
+                payload_id=payload,
+                payload_sha256=sha256,
+                artist=artist,
+                title=title,
+                album=album,
+                moods=tuple(json.loads(moods)),
+                duration_seconds=seconds,
+                decided=tuple(
+                    tag for tag, value, least in zip(model.tags, values, model.thresholds, strict=True) if value > least
+                ),
+                probabilities=dict(zip(model.tags, values, strict=True)),
+                model=model.name,
+                rank=math.fsum(values[column] for column in columns) / len(columns) if columns else None,
+            )
+
+
+def _sort_key(track: Track, sort: str) -> tuple[Any, ...]:
+    path = os.fsencode(track.path)
+    if sort == "path":
+        return (path,)
+    if sort == "length":
+        return (math.inf if track.duration_seconds is None else track.duration_seconds, path)
+    if sort in ("artist", "title", "album"):
+        text = {"artist": track.artist, "title": track.title, "album": track.album}[sort]
+        return (not text, fold(text), path)
+    return (0.0 if track.rank is None else -track.rank, path)
+
+
+class _Condition:
+    """A query as an SQL expression with parameters.
+
+    Args:
+        model: Whose columns and thresholds.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.parameters: list[object] = []
+
+    def sql(self, query: Query) -> str:
+        """Give the expression, and note its parameters in order."""
+        if isinstance(query, Decided):
+            return self._score(query.tag, ">", self._model.thresholds[self._model.tags.column(query.tag)])
+        if isinstance(query, Score):
+            return self._score(query.tag, query.comparison, query.value)
+        if isinstance(query, Length):
+            self.parameters.append(query.seconds)
+            return f"coalesce(payload.duration_seconds {_COMPARISONS[query.comparison]} ?, 0)"
+        if isinstance(query, Text):
+            self.parameters += [fold(query.text), query.whole]
+            return f"{'list_matches' if query.field == 'mood' else 'text_matches'}({_COLUMNS[query.field]}, ?, ?)"
+        if isinstance(query, Not):
+            return f"NOT {self.sql(query.part)}"
+        parts = [self.sql(part) for part in query.parts]
+        if not parts:
+            return "1"
+        return "(" + (" AND " if isinstance(query, And) else " OR ").join(parts) + ")"
+
+    def _score(self, tag: str, comparison: Comparison, value: float) -> str:
+        self.parameters += [self._model.tags.column(tag), value]
+        return f"(score(analysis.probabilities, ?) {_COMPARISONS[comparison]} ?)"
+
+
+def fold(text: str) -> str:
+    """Give a text as it is compared: without case, and accents in one spelling."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def _add_functions(connection: sqlite3.Connection) -> None:
+    def score(packed: bytes, column: int) -> float:
+        value: float = _FLOAT32.unpack_from(packed, _FLOAT32.size * column)[0]
+        return value
+
+    def matches(text: str, wanted: str, whole: int) -> bool:
+        folded = fold(text)
+        return folded == wanted if whole else wanted in folded
+
+    def list_matches(texts: str, wanted: str, whole: int) -> bool:
+        return any(matches(text, wanted, whole) for text in json.loads(texts))
+
+    def path_text(path: bytes) -> str:
+        return path.decode("utf-8", "backslashreplace")
+
+    connection.create_function("score", 2, score, deterministic=True)
+    connection.create_function("text_matches", 3, matches, deterministic=True)
+    connection.create_function("list_matches", 3, list_matches, deterministic=True)
+    connection.create_function("path_text", 1, path_text, deterministic=True)

@@ -1,0 +1,291 @@
+"""What a scan finds, keeps, and never does again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import mutagen.flac
+import numpy as np
+import pytest
+from tests.audio import worker_tasks
+from tests.library.conftest import dump
+
+from moodbook.audio.worker import Limits
+from moodbook.errors import DataError
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.scan import ScanSummary, absolute
+from moodbook.library.scan import scan as scan_library
+from moodbook.library.search import search
+from moodbook.model import listening
+from moodbook.model.bundle import Bundle
+from moodbook.model.tagger import Tagger
+
+Tree = Callable[[dict[str, str]], Path]
+KINDS = ("new", "moved", "changed", "retagged", "unchanged", "failed")
+
+
+@pytest.fixture
+def scan(catalogue: Catalogue, tagger: Tagger) -> Callable[..., ScanSummary]:
+    """Scan, and check that the kinds add up."""
+
+    def run(*roots: Path, **options: object) -> ScanSummary:
+        summary = scan_library(catalogue, roots, options.pop("tagger", tagger), **options)
+        assert sum(getattr(summary, kind) for kind in KINDS) == summary.found
+        return summary
+
+    return run
+
+
+def kinds(summary: ScanSummary) -> dict[str, int]:
+    """The counts that are not zero."""
+    counted = (*KINDS, "gone", "forgotten", "heard")
+    return {kind: getattr(summary, kind) for kind in counted if getattr(summary, kind)}
+
+
+def add_tag(path: Path, **tags: str) -> None:
+    file = mutagen.flac.FLAC(path)
+    file.update(tags)
+    file.save(padding=lambda info: 5_000)
+
+
+def test_a_tree_is_heard_once(tree: Tree, scan, catalogue: Catalogue, tagger: Tagger) -> None:
+    root = tree({"a/lava.flac": "lava", "b/taiko.flac": "taiko", "cover.jpg": "lava"})
+
+    assert kinds(scan(root)) == {"new": 2, "heard": 2}
+    assert kinds(scan(root)) == {"unchanged": 2}
+    found = {track.path: track for track in search(catalogue, "")}
+    assert set(found) == {absolute(root / "a/lava.flac"), absolute(root / "b/taiko.flac")}
+    for path, track in found.items():
+        scores = tagger(path)
+        # Decoded in another process, heard by the same engine: the very same numbers.
+        assert list(track.probabilities.values()) == scores.probabilities.tolist()
+        assert track.duration_seconds == scores.duration_seconds
+
+
+def test_what_was_renamed_or_retagged_is_not_heard_again(tree: Tree, scan, catalogue: Catalogue) -> None:
+    root = tree({"lava.flac": "lava", "taiko.flac": "taiko"})
+    scan(root)
+    (root / "lava.flac").rename(root / "renamed.flac")
+    add_tag(root / "taiko.flac", artist="Somebody", mood="calm")
+
+    assert kinds(scan(root)) == {"moved": 1, "retagged": 1}
+    (taiko,) = search(catalogue, "artist:somebody, mood=CALM")
+    assert taiko.path.name == "taiko.flac"
+    assert [track.path.name for track in search(catalogue, "")] == ["renamed.flac", "taiko.flac"]
+    assert kinds(scan(root)) == {"unchanged": 2}
+
+
+def test_other_music_under_the_same_name_is_heard(tree: Tree, scan) -> None:
+    root = tree({"a.flac": "lava"})
+    scan(root)
+    tree({"a.flac": "taiko"})
+
+    assert kinds(scan(root)) == {"changed": 1, "heard": 1}
+
+
+def test_duplicates_are_heard_once_and_seen(tree: Tree, scan, catalogue: Catalogue) -> None:
+    root = tree({"a.flac": "lava", "b.flac": "lava", "c.flac": "taiko"})
+    add_tag(root / "b.flac", title="Retagged copy")
+
+    summary = scan(root)
+
+    assert kinds(summary) == {"new": 3, "heard": 2}
+    assert [[path.name for path in group] for group in summary.duplicates] == [["a.flac", "b.flac"]]
+    assert [track.path.name for track in search(catalogue, "")] == ["a.flac", "c.flac"]
+    assert [track.path.name for track in search(catalogue, "title:copy")] == ["b.flac"]
+
+
+def test_what_is_gone_is_kept_until_it_is_to_be_forgotten(tree: Tree, scan, catalogue: Catalogue) -> None:
+    root = tree({"a.flac": "lava", "sub/b.flac": "taiko"})
+    scan(root)
+    aside = root.parent / "aside"
+    (root / "sub").rename(aside)
+
+    assert kinds(scan(root)) == {"unchanged": 1, "gone": 1}
+    assert [track.path.name for track in search(catalogue, "")] == ["a.flac"]
+    assert kinds(scan(root)) == {"unchanged": 1}
+    aside.rename(root / "sub")
+    assert kinds(scan(root)) == {"unchanged": 2}
+    assert len(search(catalogue, "")) == 2
+
+    shutil.rmtree(root / "sub")
+    assert kinds(scan(root, forget=True)) == {"unchanged": 1, "gone": 1, "forgotten": 1}
+    contents = dump(catalogue.path)
+    assert [len(contents[kind]) for kind in ("files", "payloads", "analyses")] == [1, 1, 1]
+
+
+def test_one_of_two_copies_that_is_gone_was_not_moved(tree: Tree, scan) -> None:
+    root = tree({"a.flac": "lava", "b.flac": "lava"})
+    scan(root)
+    (root / "b.flac").unlink()
+
+    assert kinds(scan(root)) == {"unchanged": 1, "gone": 1}
+
+
+def test_other_folders_are_let_alone(tree: Tree, scan) -> None:
+    root = tree({"one/a.flac": "lava", "two/b.flac": "taiko"})
+    scan(root)
+
+    assert kinds(scan(root / "one")) == {"unchanged": 1}
+    assert kinds(scan(root / "one" / "a.flac", root / "two")) == {"unchanged": 2}
+
+
+def test_a_folder_that_cannot_be_listed_has_lost_nothing(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tree({"one/a.flac": "lava", "two/b.flac": "taiko"})
+    scan(root)
+    scandir = os.scandir
+
+    def refuse(path: os.PathLike[str]) -> object:
+        if Path(path).name == "two":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    summary = scan(root)
+    assert kinds(summary) == {"unchanged": 1, "failed": 1}
+    assert "cannot be listed: Permission denied" in summary.failures[0].reason
+
+
+def test_failures_are_remembered_by_content(tree: Tree, scan, catalogue: Catalogue) -> None:
+    root = tree({"bad.flac": "lava", "good.flac": "taiko"})
+    damaged = (root / "bad.flac").read_bytes()[:20_000]
+    (root / "bad.flac").write_bytes(damaged)
+    asked: list[tuple[int, int]] = []
+
+    first = scan(root)
+    assert kinds(first) == {"new": 1, "failed": 1, "heard": 1}
+    assert "truncated" in first.failures[0].reason
+    # The same content under another name is the same failure, without a look at it.
+    (root / "bad.flac").rename(root / "worse.flac")
+    second = scan(root, on_progress=lambda done, total: asked.append((done, total)))
+    assert (kinds(second), second.failures[0].reason) == (
+        {"unchanged": 1, "failed": 1, "gone": 1},
+        first.failures[0].reason,
+    )
+    assert asked[0] == (1, 2)
+    assert kinds(scan(root)) == {"unchanged": 1, "failed": 1}
+    assert kinds(scan(root, retry=True)) == {"unchanged": 1, "failed": 1}
+    assert len(dump(catalogue.path)["failures"]) == 1
+
+    tree({"worse.flac": "rlyeh"})
+    assert kinds(scan(root)) == {"changed": 1, "unchanged": 1, "heard": 1}
+
+
+def test_retry_hears_what_failed(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tree({"a.flac": "lava"})
+    with monkeypatch.context() as patch:
+        patch.setattr("moodbook.model.tagger.Engine.run", lambda self, log_mel: 1 / 0)
+        assert kinds(scan(root)) == {"failed": 1}
+
+    assert kinds(scan(root)) == {"failed": 1}
+    assert kinds(scan(root, retry=True)) == {"unchanged": 1, "heard": 1}
+    assert kinds(scan(root)) == {"unchanged": 1}
+
+
+def test_several_models_stand_side_by_side(
+    tree: Tree, scan, catalogue: Catalogue, tagger: Tagger, make_bundle: Callable[..., Bundle]
+) -> None:
+    root = tree({"a.flac": "lava"})
+    weights = {name: 0.5 * weight for name, weight in tagger.bundle.weights.items()}
+    other = Tagger(make_bundle("other", weights=weights))
+    scan(root)
+
+    assert kinds(scan(root, tagger=other)) == {"unchanged": 1, "heard": 1}
+    assert kinds(scan(root)) == {"unchanged": 1}
+    for used in (tagger, other):
+        model = catalogue.find_model(used.bundle.sha256[:10])
+        (track,) = search(catalogue, "", model=model)
+        assert list(track.probabilities.values()) == used(root / "a.flac").probabilities.tolist()
+    # The one that scanned last answers.
+    assert catalogue.find_model().sha256 == tagger.bundle.sha256
+
+
+@pytest.mark.parametrize("stage", ["identify", "listen"])
+def test_a_worker_that_dies_costs_one_file(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    root = tree({"a.flac": "lava", "deadly.flac": "rlyeh", "z.flac": "taiko"})
+    if stage == "identify":
+        monkeypatch.setattr("moodbook.library.scan.identify", worker_tasks.die_on_identity)
+    else:
+        monkeypatch.setattr(listening, "_listen_for_pool", worker_tasks.die_on_listening)
+
+    summary = scan(root, jobs=2)
+
+    assert kinds(summary) == {"new": 2, "failed": 1, "heard": 2}
+    (failure,) = summary.failures
+    assert (failure.path.name, failure.reason) == ("deadly.flac", "the decoder died on it (SIGSEGV). Re-encode it.")
+    monkeypatch.undo()
+    # What died in a decoder is remembered; what died before its content was known is tried again.
+    again = {"unchanged": 2, "failed": 1} if stage == "listen" else {"unchanged": 2, "new": 1, "heard": 1}
+    assert kinds(scan(root)) == again
+
+
+def test_a_worker_that_hangs_costs_one_file(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tree({"a.flac": "lava", "hanging.flac": "rlyeh", "z.flac": "taiko"})
+    monkeypatch.setattr(listening, "_listen_for_pool", worker_tasks.die_on_listening)
+
+    summary = scan(root, limits=Limits(stall_seconds=3.0))
+
+    assert kinds(summary) == {"new": 2, "failed": 1, "heard": 2}
+    assert "gave no sign for 3 s" in summary.failures[0].reason
+
+
+def test_a_file_that_changes_while_it_is_heard_is_not_believed(
+    tree: Tree, scan, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree({"growing.flac": "lava"})
+    monkeypatch.setattr(listening, "_listen_for_pool", worker_tasks.grow_while_listening)
+
+    summary = scan(root)
+
+    assert kinds(summary) == {"failed": 1}
+    assert summary.failures[0].reason.startswith("it changed while it was being read")
+    contents = dump(catalogue.path)
+    assert (contents["analyses"], contents["failures"]) == ([], [])
+    monkeypatch.undo()
+    assert kinds(scan(root)) in ({"retagged": 1, "heard": 1}, {"changed": 1, "heard": 1})
+
+
+def test_progress_comes_to_its_end(tree: Tree, scan) -> None:
+    root = tree({"a.flac": "lava", "b.flac": "lava", "c.flac": "taiko"})
+    (root / "d.flac").write_bytes(b"not audio at all")
+    told: list[tuple[int, int]] = []
+
+    scan(root, on_progress=lambda done, total: told.append((done, total)))
+
+    assert told[0] == (0, 4)
+    assert told[-1] == (4, 4)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_one_name_for_one_file(tree: Tree, scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tree({"a.flac": "lava"})
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(root)
+
+    assert kinds(scan(Path())) == {"new": 1, "heard": 1}
+    assert kinds(scan(root, tmp_path / "link", root / ".." / "music")) == {"unchanged": 1}
+
+
+def test_a_name_that_does_not_exist_is_said(tree: Tree, scan, catalogue: Catalogue, tagger: Tagger) -> None:
+    root = tree({"a.flac": "lava"})
+
+    summary = scan(root / "nothing", root)
+
+    assert kinds(summary) == {"new": 1, "failed": 1, "heard": 1}
+    assert summary.failures[0].reason == "there is no such file. Check the name."
+    with pytest.raises(DataError, match="no folder was named"):
+        scan_library(catalogue, [], tagger)
+
+
+def test_a_summary_is_a_record(tree: Tree, scan) -> None:
+    root = tree({"a.flac": "lava", "b.flac": "lava"})
+    (root / "c.flac").write_bytes(b"")
+    record = scan(root).to_dict()
+
+    assert (record["found"], record["new"], record["failed"], record["heard"]) == (3, 2, 1, 1)
+    assert [Path(entry["path"]).name for entry in record["duplicates"][0]] == ["a.flac", "b.flac"]
+    assert record["failures"][0]["error"].startswith("the file is empty")
+    assert np.isfinite(record["seconds"])
