@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from moodbook.audio.containers import Container
 
+_MOST_CHUNKS = 1 << 16  # A file of empty chunks has millions; a whole one has a dozen.
 _UNKNOWN_SIZE = 0x7FFF_0000  # Programs that write to a pipe put 0x7FFFxxxx or 0xFFFFFFFF where the size should stand.
 _OGG_TAIL_BYTES = 1 << 18  # Holds the last page for sure: a page has 65,307 bytes at most.
 _OGG_END_OF_STREAM = 4
@@ -25,11 +26,11 @@ def declared_share(file: BinaryIO, container: Container, size: int) -> float:
     1.0 too where the header declares nothing; infinity where audio is declared and none is there.
     """
     if container.name in ("wav", "rf64"):
-        extent = _find_chunk(file, 12, b"data", "big" if _read(file, 0, 4) == b"RIFX" else "little")
+        extent = find_chunk(file, 12, b"data", "big" if _read(file, 0, 4) == b"RIFX" else "little")
         if extent is not None and extent[1] >= _UNKNOWN_SIZE:
-            extent = _rf64_extent(file, extent) if container.name == "rf64" else None
+            extent = rf64_extent(file, extent) if container.name == "rf64" else None
     elif container.name == "aiff":
-        extent = _find_chunk(file, 12, b"SSND", "big")
+        extent = find_chunk(file, 12, b"SSND", "big")
     elif container.name == "w64":
         extent = _find_w64_data(file)
     elif container.name == "caf":
@@ -79,9 +80,12 @@ def _read(file: BinaryIO, offset: int, size: int) -> bytes:
     return file.read(size)
 
 
-def _find_chunk(file: BinaryIO, offset: int, name: bytes, order: str) -> tuple[int, int] | None:
+def find_chunk(file: BinaryIO, offset: int, name: bytes, order: str) -> tuple[int, int] | None:
     """Find a chunk of a RIFF or IFF file: the place and declared size of its content."""
-    while len(head := _read(file, offset, 8)) == 8:
+    for _ in range(_MOST_CHUNKS):
+        head = _read(file, offset, 8)
+        if len(head) < 8:
+            break
         length = int.from_bytes(head[4:], "big" if order == "big" else "little")
         if head[:4] == name:
             return offset + 8, length
@@ -89,8 +93,9 @@ def _find_chunk(file: BinaryIO, offset: int, name: bytes, order: str) -> tuple[i
     return None
 
 
-def _rf64_extent(file: BinaryIO, extent: tuple[int, int]) -> tuple[int, int] | None:
-    sizes = _find_chunk(file, 12, b"ds64", "little")
+def rf64_extent(file: BinaryIO, extent: tuple[int, int]) -> tuple[int, int] | None:
+    """Give place and size of the data chunk of an RF64 file, whose size stands in another chunk; None without that."""
+    sizes = find_chunk(file, 12, b"ds64", "little")
     return None if sizes is None else (extent[0], int.from_bytes(_read(file, sizes[0] + 8, 8), "little"))
 
 
