@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from moodbook import __version__
 from moodbook.cli.app import app
 
-VERBS = ("tag", "info", "evaluate", "reproduce", "train", "data")
+VERBS = ("tag", "write", "undo", "doctor", "info", "evaluate", "reproduce", "train", "data")
 
 
 def test_the_help_lists_every_verb() -> None:

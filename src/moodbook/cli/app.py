@@ -17,12 +17,15 @@ try:
 
     from moodbook import __version__
     from moodbook.cli.data import data
+    from moodbook.cli.doctor import doctor
     from moodbook.cli.errors import INTERRUPTED
     from moodbook.cli.evaluate import EvaluateCommand, evaluate
     from moodbook.cli.info import info
     from moodbook.cli.reproduce import reproduce
     from moodbook.cli.tag import tag
     from moodbook.cli.train import train_app
+    from moodbook.cli.undo import undo
+    from moodbook.cli.write import write
 except KeyboardInterrupt:
     sys.stderr.write("moodbook: stopped by the user\n")
     raise SystemExit(130) from None
@@ -50,6 +53,9 @@ def root(
 
 
 app.command("tag")(tag)
+app.command("write")(write)
+app.command("undo")(undo)
+app.command("doctor")(doctor)
 app.command("info")(info)
 app.command("evaluate", cls=EvaluateCommand)(evaluate)
 app.command("reproduce")(reproduce)

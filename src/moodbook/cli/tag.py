@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from itertools import islice
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
+from moodbook.cli.output import bar, clock, say_list, utf8_stdout
+from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, DataError
 from moodbook.model import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.progress import Progress
 
     from moodbook.model.scores import TagFailure, TagScores
     from moodbook.model.writers import RecordWriter
 
 _SHOWN_TAGS = 5  # Tags of a track in the table where --top does not say.
-_BAR_CELLS = 20
 _TIMELINE_CELLS = 24
-_LISTED_LINES = 10
 
 
 @ends_with_exit_code
@@ -94,10 +90,10 @@ def tag(
         if output is not None:
             writers.append(stack.enter_context(open_writer(output, tagger.tags, top)))
         if as_json or (output is None and not sys.stdout.isatty()):
-            writers.append(JsonLinesWriter(_utf8_stdout(), top))
+            writers.append(JsonLinesWriter(utf8_stdout(), top))
         elif sys.stdout.isatty():
             writers.append(_TableWriter(_SHOWN_TAGS if top is None else top))
-        progress = stack.enter_context(_Progress(len(files)).shown())
+        progress = stack.enter_context(ProgressLine("tagging", len(files)).shown())
 
         def take(result: TagScores | TagFailure) -> None:
             if isinstance(result, TagFailure):
@@ -116,32 +112,13 @@ def tag(
         raise typer.Exit(SOME_FILES_FAILED)
 
 
-def _utf8_stdout() -> TextIO:
-    """Give stdout set to UTF-8 with bare newlines, whatever the locale and the system say."""
-    stream = sys.stdout
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(encoding="utf-8", errors="strict", newline="\n")
-    return stream
-
-
 def _say_links(links: list[Path]) -> None:
-    _say_list("links below folders were not followed; name their targets to tag them", len(links), map(str, links))
+    say_list("links below folders were not followed; name their targets to tag them", len(links), map(str, links))
 
 
 def _say_failures(failures: list[TagFailure], total: int) -> None:
     lines = (f"{failure.path}: {failure.reason}" for failure in failures)
-    _say_list(f"of {total} could not be tagged", len(failures), lines)
-
-
-def _say_list(what: str, count: int, lines: Iterable[str]) -> None:
-    """Write a count and the first of the lines to stderr."""
-    from moodbook.model.scores import printable
-
-    sys.stderr.write(f"moodbook: {count} {what}\n")
-    for line in islice(lines, _LISTED_LINES):
-        sys.stderr.write(f"  {printable(line)}\n")
-    if count > _LISTED_LINES:
-        sys.stderr.write(f"  and {count - _LISTED_LINES} more\n")
+    say_list(f"of {total} could not be tagged", len(failures), lines)
 
 
 class _TableWriter:
@@ -182,26 +159,13 @@ def render(result: TagScores | TagFailure, top: int, console: Console) -> Render
         timeline = result.taggram[:, result.tags.column(strength.tag)].tolist()
         table.add_row(
             Text("  " + strength.tag, style="bold" if strength.decided else "dim"),
-            Text(_bar(strength.probability, ascii_only), style="cyan" if strength.decided else "dim cyan"),
+            Text(bar(strength.probability, ascii_only), style="cyan" if strength.decided else "dim cyan"),
             Text(f"{strength.probability:.2f}"),
             Text(_timeline(timeline, loudest, ascii_only), style="magenta"),
         )
-    head = Text.assemble((name, "bold"), (f"  {_clock(result.duration_seconds)}", "dim"))
+    head = Text.assemble((name, "bold"), (f"  {clock(result.duration_seconds)}", "dim"))
     note = [Text("  " + result.note, style="yellow")] if result.note else []
     return Group(head, table, *note)
-
-
-def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
-
-
-def _bar(share: float, ascii_only: bool) -> str:
-    full, empty = ("#", ".") if ascii_only else ("█", "░")
-    cells = round(share * _BAR_CELLS)
-    return full * cells + empty * (_BAR_CELLS - cells)
 
 
 def _timeline(values: list[float], loudest: float, ascii_only: bool) -> str:
@@ -214,38 +178,3 @@ def _timeline(values: list[float], loudest: float, ascii_only: bool) -> str:
         height = sum(stretch) / len(stretch) / loudest if loudest > 0 else 0.0
         drawn.append(marks[min(int(height * len(marks)), len(marks) - 1)])
     return "".join(drawn)
-
-
-class _Progress:
-    """A line on stderr that says how far a run is, and makes way for results; none where stderr is no terminal."""
-
-    def __init__(self, total: int) -> None:
-        self._bars: Progress | None = None
-        if not sys.stderr.isatty():
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("tagging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bars.add_task("", total=total)
-
-    @contextmanager
-    def shown(self) -> Iterator[_Progress]:
-        """Show the line."""
-        with self._bars or nullcontext():
-            yield self
-
-    @contextmanager
-    def hidden(self) -> Iterator[None]:
-        """Take the line away while something else is written to the same terminal."""
-        if self._bars is not None:
-            self._bars.stop()
-        yield
-        if self._bars is not None:
-            self._bars.start()
-
-    def advance(self) -> None:
-        """Count one file."""
-        if self._bars is not None:
-            self._bars.advance(self._task)

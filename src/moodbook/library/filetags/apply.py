@@ -1,8 +1,12 @@
-"""Plans become tags, and tags become again what they were: file by file, each in the journal before it is touched."""
+"""Plans become tags, file by file, each in the journal before it is touched; and what that journal says is undone.
+
+Undoing is a plan like any other, the other way round: it is applied by the same code, has a journal of its own, and can
+be undone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +15,7 @@ from moodbook import audio
 from moodbook.datasets.places import data_root
 from moodbook.errors import AudioError, JournalError, TagError
 from moodbook.library.filetags.fields import Fields, moods
-from moodbook.library.filetags.journal import Entry, Journal, Run, list_runs, open_journal, read_run
+from moodbook.library.filetags.journal import Entry, Journal, Run, list_runs, read_run
 from moodbook.library.filetags.rewrite import (
     Rewrite,
     check_may_be_written,
@@ -48,12 +52,12 @@ def journal_folder() -> Path:
     return data_root() / "journal"
 
 
-def apply_tasks(tasks: Sequence[Rewrite], folder: Path, *, touch: bool = False) -> Iterator[Written]:
+def apply_tasks(tasks: Iterable[Rewrite], journal: Journal, *, touch: bool = False) -> Iterator[Written]:
     """Write what a plan says, file by file. A file that cannot be written stops nothing.
 
     Args:
-        tasks: The plan's.
-        folder: Where the journal is kept.
+        tasks: What to do, from a plan.
+        journal: An open one, see `moodbook.library.filetags.journal.open_journal`.
         touch: Let the time of change of the files be now.
 
     Yields:
@@ -62,11 +66,9 @@ def apply_tasks(tasks: Sequence[Rewrite], folder: Path, *, touch: bool = False) 
     Raises:
         JournalError: The journal cannot be written; the files that were not yielded are as they were.
     """
-    if tasks:
-        with open_journal(folder, "write") as journal:
-            for task in tasks:
-                yield _write(task, journal, touch)
-            journal.finish()
+    for task in tasks:
+        yield _write(task, journal, touch)
+    journal.finish()
 
 
 def _write(task: Rewrite, journal: Journal, touch: bool) -> Written:
@@ -179,25 +181,3 @@ def _undo_step(entry: Entry) -> Rewrite | Written:
         return replace(task, state=state, payload=audio.payload_hash(task.path), before=task.after, after=task.before)
     except (AudioError, TagError) as error:
         return Written(task.path, "failed", new, new, error.reason)
-
-
-def apply_undo(plan: UndoPlan, folder: Path, *, touch: bool = False) -> Iterator[Written]:
-    """Put back what files had before a run.
-
-    Args:
-        plan: What to do.
-        folder: Where the journal is kept; undoing is a run of its own and can be undone.
-        touch: Let the time of change of the files be now.
-
-    Yields:
-        One result a file, those to which nothing is done first.
-
-    Raises:
-        JournalError: The journal cannot be written.
-    """
-    yield from plan.others
-    if plan.tasks:
-        with open_journal(folder, "undo", undoes=plan.run.name) as journal:
-            for task in plan.tasks:
-                yield _write(task, journal, touch)
-            journal.finish()

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from moodbook import audio
 from moodbook.errors import AudioError, PlanError, TagError
 from moodbook.files import whole_file
-from moodbook.library.filetags.fields import FieldNames, Fields, moods, scores
+from moodbook.library.filetags.fields import FieldNames, Fields, moods
 from moodbook.library.filetags.formats import tag_format, typed_errors
 from moodbook.library.filetags.paths import decode_path, encode_path
-from moodbook.library.filetags.rewrite import FileState, Rewrite, check_may_be_written, read_state
+from moodbook.library.filetags.rewrite import FileState, Rewrite, check_may_be_written, read_fields, read_state
 from moodbook.model.scores import TagFailure, TagScores
 
 VERSION = 1
@@ -27,6 +27,7 @@ Policy = Literal["empty", "merge", "overwrite"]
 """What becomes of a mood that a file has: it stays and nothing is written; it gets the new words too; it gives way."""
 
 _SCORE_DECIMALS = 4
+_HAS_MOOD = "it has a mood already"
 _MOST_FIELDS, _MOST_VALUES = 8, 1_000
 
 
@@ -115,11 +116,11 @@ def propose(
     )
 
 
-def build_plan(proposals: Iterable[Proposal | TagFailure], policy: Policy = "empty") -> Plan:
+def build_plan(proposals: Iterable[Proposal | Skipped | TagFailure], policy: Policy = "empty") -> Plan:
     """Compare what is said about files with what they hold. Nothing is written.
 
     Args:
-        proposals: What is said; a file about which nothing can be said is handed through as a failure.
+        proposals: What is said; what `check_early` said of a file, and a failure, are handed through.
         policy: What becomes of moods that are there.
     """
     plan = Plan(policy=policy)
@@ -133,6 +134,18 @@ def build_plan(proposals: Iterable[Proposal | TagFailure], policy: Policy = "emp
             case TagFailure():
                 plan.failures.append(step)
     return plan
+
+
+def check_early(path: Path, policy: Policy) -> Skipped | TagFailure | None:
+    """Tell, before a model has listened to a file, that nothing will be written into it; None where something may."""
+    try:
+        held = moods(read_fields(path))
+        if held and policy == "empty":
+            return Skipped(path, held, _HAS_MOOD)
+        check_may_be_written(path)
+    except (AudioError, TagError) as error:
+        return TagFailure(path, error.reason)
+    return None
 
 
 def plan_file(proposal: Proposal, policy: Policy) -> Rewrite | Skipped | TagFailure:
@@ -153,11 +166,11 @@ def _plan_file(path: Path, proposal: Proposal, policy: Policy) -> Rewrite | Skip
     held = moods(before)
     after = _new_fields(proposal, before, names, policy)
     if held and policy == "empty":
-        return Skipped(path, held, "has a mood")
+        return Skipped(path, held, _HAS_MOOD)
     if not proposal.words:
-        return Skipped(path, held, "no word is strong enough")
+        return Skipped(path, held, "no word is strong enough for it")
     if after == before:
-        return Skipped(path, held, "has these words already")
+        return Skipped(path, held, "it has these words already")
     check_may_be_written(path)
     task = Rewrite(path.absolute(), state, audio.payload_hash(path), before, after)
     if read_state(path) != state:
@@ -279,13 +292,3 @@ def _tasks(document: _PlanDocument, path: Path) -> Iterator[Rewrite]:
             file.before,
             file.after,
         )
-
-
-def preview(task: Rewrite) -> tuple[list[str], list[str]]:
-    """Give the words of the mood before and after."""
-    return moods(task.before), moods(task.after)
-
-
-def has_new_scores(task: Rewrite) -> bool:
-    """Whether the scores change."""
-    return scores(task.before) != scores(task.after)

@@ -1,0 +1,46 @@
+"""What several verbs print alike."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable
+from itertools import islice
+from typing import TextIO
+
+_BAR_CELLS = 20
+_LISTED_LINES = 10
+
+
+def utf8_stdout() -> TextIO:
+    """Give stdout set to UTF-8 with bare newlines, whatever the locale and the system say."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="strict", newline="\n")
+    return stream
+
+
+def say_list(what: str, count: int, lines: Iterable[str]) -> None:
+    """Write a count and the first of the lines to stderr."""
+    from moodbook.model.scores import printable
+
+    sys.stderr.write(f"moodbook: {count} {what}\n")
+    for line in islice(lines, _LISTED_LINES):
+        sys.stderr.write(f"  {printable(line)}\n")
+    if count > _LISTED_LINES:
+        sys.stderr.write(f"  and {count - _LISTED_LINES} more\n")
+
+
+def clock(seconds: float | None) -> str:
+    """Write a length as minutes and seconds; nothing where it is not known."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def bar(share: float, ascii_only: bool) -> str:
+    """Draw a share of 1."""
+    full, empty = ("#", ".") if ascii_only else ("█", "░")
+    cells = round(share * _BAR_CELLS)
+    return full * cells + empty * (_BAR_CELLS - cells)
