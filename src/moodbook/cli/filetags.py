@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from moodbook.cli.output import say_list, utf8_stdout
+from moodbook.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from moodbook.cli.progress import ProgressLine
     from moodbook.library.filetags import Finding, Plan, Rewrite, Written
 
 _SHOWN_ROWS = 50
@@ -108,18 +108,26 @@ def say_findings(findings: Iterable[Finding]) -> None:
         say_list("left by a run that was cut off", len(told), lines)
 
 
-def show_results(results: Iterable[Written], progress: ProgressLine, *, as_json: bool) -> int:
-    """Show what became of each file as it is done; give the number of those that failed."""
+def show_results(results: Iterable[Written], label: str, total: int, *, as_json: bool) -> int:
+    """Show what became of each file as it is done; give the number of those that failed.
+
+    Args:
+        results: As they come.
+        label: What is done, for the line of progress.
+        total: How many results will come.
+        as_json: Print records even on a terminal.
+    """
     counts = {"written": 0, "unchanged": 0, "failed": 0}
     failures: list[Written] = []
-    for result in results:
-        counts[result.status] += 1
-        if result.status == "failed":
-            failures.append(result)
-        if prints_json(as_json):
-            with progress.hidden():
-                print_record(result.path, result.status, result.before, result.after, result.reason)
-        progress.advance()
+    with ProgressLine(label, total).shown() as progress:
+        for result in results:
+            counts[result.status] += 1
+            if result.status == "failed":
+                failures.append(result)
+            if prints_json(as_json):
+                with progress.hidden():
+                    print_record(result.path, result.status, result.before, result.after, result.reason)
+            progress.advance()
     if not prints_json(as_json):
         parts = [f"{count} {status}" for status, count in counts.items() if count]
         sys.stdout.write(f"{', '.join(parts) or 'nothing to do'}\n")
@@ -127,3 +135,8 @@ def show_results(results: Iterable[Written], progress: ProgressLine, *, as_json:
         lines = (f"{failure.path}: {failure.reason}" for failure in failures)
         say_list(f"of {sum(counts.values())} failed", len(failures), lines)
     return counts["failed"]
+
+
+def files(count: int) -> str:
+    """Say a number of files."""
+    return "1 file" if count == 1 else f"{count} files"

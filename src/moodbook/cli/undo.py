@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.filetags import ask, print_record, prints_json, say_findings, show_results, show_tasks
+from moodbook.cli.filetags import ask, files, print_record, prints_json, say_findings, show_results, show_tasks
 from moodbook.cli.output import say_list, utf8_stdout
-from moodbook.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
     from moodbook.library.filetags import UndoPlan
@@ -69,12 +68,10 @@ def undo(
         show_tasks(plan.tasks)
     if not plan.tasks:
         sys.stderr.write(f"moodbook: nothing to undo in run {plan.run.name}\n")
-    elif yes or ask(f"Undo run {plan.run.name} in {len(plan.tasks)} file(s)?", as_json=as_json):
-        with (
-            open_journal(folder, "undo", undoes=plan.run.name) as opened,
-            ProgressLine("undoing", len(plan.tasks)).shown() as progress,
-        ):
-            failed += show_results(apply_tasks(plan.tasks, opened, touch=touch), progress, as_json=as_json)
+    elif yes or ask(f"Undo run {plan.run.name} in {files(len(plan.tasks))}?", as_json=as_json):
+        with open_journal(folder, "undo", undoes=plan.run.name) as opened:
+            results = apply_tasks(plan.tasks, opened, touch=touch)
+            failed += show_results(results, "undoing", len(plan.tasks), as_json=as_json)
     if failed:
         raise typer.Exit(SOME_FILES_FAILED)
 
@@ -105,8 +102,11 @@ def _show_runs(folder: Path, *, as_json: bool) -> None:
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for name in ("run", "started", "what", "written", "failed", "state"):
-            table.add_column(name, justify="right" if name in ("written", "failed") else "left", no_wrap=name == "run")
+            table.add_column(
+                name, justify="right" if name in ("written", "failed") else "left", no_wrap=name in ("run", "started")
+            )
         for row in rows:
+            row["started"] = str(row["started"])[:16].replace("T", " ") + " UTC"
             table.add_row(*(str(value) for value in row.values()))
         Console(highlight=False).print(table)
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.filetags import ask, say_findings, show_plan, show_results
+from moodbook.cli.filetags import ask, files, say_findings, show_plan, show_results
 from moodbook.cli.output import say_list
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, DataError
@@ -111,10 +111,10 @@ def _make_plan(
 
     unlisted: list[AudioError] = []
     links: list[Path] = []
-    files = list(audio.find(paths, on_error=unlisted.append, on_link=links.append))
+    found = list(audio.find(paths, on_error=unlisted.append, on_link=links.append))
     if links:
         say_list("links below folders were not followed; name their targets to tag them", len(links), map(str, links))
-    if not files and not unlisted:
+    if not found and not unlisted:
         raise DataError(
             f"found no audio below {', '.join(map(str, paths))}; a folder is searched for "
             f"{' '.join(sorted(audio.AUDIO_SUFFIXES))}, any other file must be named itself"
@@ -124,10 +124,10 @@ def _make_plan(
 
     def proposals() -> Iterator[Proposal | Skipped | TagFailure]:
         yield from (TagFailure(Path(error.path), error.reason) for error in unlisted)
-        with ProgressLine("listening", len(files)).shown() as progress:
-            early = {path: check_early(path, policy) for path in files}
-            heard = tagger.tag_files(path for path in files if early[path] is None)
-            for path in files:
+        with ProgressLine("listening", len(found)).shown() as progress:
+            early = {path: check_early(path, policy) for path in found}
+            heard = tagger.tagfiles(path for path in found if early[path] is None)
+            for path in found:
                 result = early[path] or next(heard)
                 if isinstance(result, TagScores):
                     yield propose(result, top=top, minimum=minimum, words=mapping)
@@ -146,18 +146,14 @@ def _write(plan: Plan, *, yes: bool, touch: bool, journal: Path | None, as_json:
     if not plan.tasks:
         sys.stderr.write("moodbook: nothing to write\n")
         return len(plan.failures)
-    if not yes and not ask(f"Write {_files(len(plan.tasks))}?", as_json=as_json):
+    if not yes and not ask(f"Write {files(len(plan.tasks))}?", as_json=as_json):
         return len(plan.failures)
     folder = journal or journal_folder()
     say_findings(recover(folder))
     with open_journal(folder, "write") as run:
-        with ProgressLine("writing", len(plan.tasks)).shown() as progress:
-            failed = show_results(apply_tasks(plan.tasks, run, touch=touch), progress, as_json=as_json)
+        results = apply_tasks(plan.tasks, run, touch=touch)
+        failed = show_results(results, "writing", len(plan.tasks), as_json=as_json)
         where = f" --journal {journal}" if journal else ""
         if failed < len(plan.tasks):
             sys.stderr.write(f"moodbook: to undo this: moodbook undo {run.name}{where}\n")
     return failed + len(plan.failures)
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"

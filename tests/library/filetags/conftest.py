@@ -13,6 +13,7 @@ import mutagen
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from mutagen.aiff import AIFF
 from mutagen.asf import ASF, ASFByteArrayAttribute
 from mutagen.flac import FLAC, Picture
@@ -21,6 +22,7 @@ from mutagen.mp4 import MP4, MP4Cover, MP4FreeForm
 from mutagen.wave import WAVE
 
 from moodbook import audio
+from moodbook.features import SAMPLE_RATE
 
 RECORDINGS = Path(__file__).parents[3] / "examples" / "recordings"
 KINDS = {  # Name: ending, PyAV's container and codec, or soundfile's.
@@ -200,7 +202,8 @@ def bare_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     def make(kind: str) -> Path:
         if kind not in made:
             recording = recordings[list(KINDS).index(kind) % len(recordings)]
-            waveform = audio.load(recording, start_seconds=5, duration_seconds=3)
+            waveform = audio.load(recording, start_seconds=5.0, duration_seconds=3.0)
+            waveform = soxr.resample(waveform, SAMPLE_RATE, 48_000)
             made[kind] = encode(folder / f"{kind}{KINDS[kind][0]}", kind, waveform)
         return made[kind]
 
@@ -211,8 +214,10 @@ def bare_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 def music_file(bare_files: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
     """Give a fresh file of a kind with rich tags: `music_file("flac")`."""
 
-    def make(kind: str, name: str | None = None, *, rich: bool = True, art_bytes: int = 60_000) -> Path:
-        path = tmp_path / (name or f"{kind}{KINDS[kind][0]}")
+    def make(
+        kind: str, name: str | None = None, *, folder: Path = tmp_path, rich: bool = True, art_bytes: int = 60_000
+    ) -> Path:
+        path = folder / (name or f"{kind}{KINDS[kind][0]}")
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bare_files(kind), path)
         if rich:

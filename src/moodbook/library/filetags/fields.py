@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 SCORES = "MOODBOOK_SCORES"
 """Name of the field with the scores, in every container."""
@@ -41,6 +41,7 @@ class FieldNames:
     scores: str
 
 
+@runtime_checkable
 class TagFormat(Protocol):
     """How one kind of file holds its tags. Every method may raise what mutagen raises; `typed_errors` types it."""
 
