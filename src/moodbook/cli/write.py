@@ -126,7 +126,7 @@ def _make_plan(
         yield from (TagFailure(Path(error.path), error.reason) for error in unlisted)
         with ProgressLine("listening", len(found)).shown() as progress:
             early = {path: check_early(path, policy) for path in found}
-            heard = tagger.tagfiles(path for path in found if early[path] is None)
+            heard = tagger.tag_files(path for path in found if early[path] is None)
             for path in found:
                 result = early[path] or next(heard)
                 if isinstance(result, TagScores):

@@ -131,9 +131,11 @@ def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
     damaged: list[str] = []
     for name in list_runs(folder):
         try:
-            runs.append(read_run(folder, name))
+            run = read_run(folder, name)
         except JournalError as error:
             damaged.append(str(error))
+        else:
+            runs += [] if run.is_empty else [run]
     return runs, damaged
 
 

@@ -69,7 +69,11 @@ def recover(folder: Path) -> Iterator[Finding]:
                 yield Finding("run goes on", path, name, "another moodbook writes it now. It is left alone.")
                 continue
             # Read again: only now nobody else can have written to it.
-            for entry in read_run(folder, name).entries:
+            run = read_run(folder, name)
+            if run.is_empty:
+                journal.remove()
+                continue
+            for entry in run.entries:
                 yield from _recover_entry(entry, name, journal)
             journal.finish()
 

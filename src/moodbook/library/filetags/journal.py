@@ -126,6 +126,11 @@ class Run:
     finished: bool = False
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it was cut off before it could even say what it is, and so before any file."""
+        return not self.started
+
+    @property
     def written(self) -> list[Entry]:
         """The files that got new fields."""
         return [entry for entry in self.entries if entry.is_written]
@@ -170,6 +175,11 @@ class Journal:
     def finish(self) -> None:
         """Say that the run has come to its end."""
         self._append(FinishLine())
+
+    def remove(self) -> None:
+        """Take the journal of a run away that did not come to its first line."""
+        with suppress(OSError):
+            self.path.unlink()
 
     def _append(self, line: BaseModel) -> None:
         data = (json.dumps(line.model_dump(), ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
@@ -264,7 +274,7 @@ def read_run(folder: Path, name: str) -> Run:
     if Path(name).name != name:
         raise JournalError(f"{name!r} is no name of a run")
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     except FileNotFoundError as error:
         raise JournalError(f"there is no run {name!r} in {str(folder)!r}; `moodbook undo --list` lists them") from error
     except OSError as error:
@@ -279,9 +289,7 @@ def read_run(folder: Path, name: str) -> Run:
             line = _LINES.validate_json(data)
         except (ValidationError, ValueError) as error:
             broken += 1
-            if broken > 1 or number == 1:
-                if number == 1 and len(lines) == 1:
-                    return Run(name, "write", "", None, finished=False)  # Cut off before the first file.
+            if broken > 1 or (number == 1 and len(lines) > 1):
                 raise JournalError(f"the journal {str(path)!r} is damaged in line {number}: {error}") from error
             continue
         if isinstance(line, RunLine):
@@ -296,7 +304,7 @@ def read_run(folder: Path, name: str) -> Run:
             run.finished = True
         elif line.n in by_number:
             by_number[line.n].outcome, by_number[line.n].reason = line.outcome, line.reason
-    return run if run is not None else Run(name, "write", "", None, finished=False)
+    return run if run is not None else Run(name, "write", "", None)
 
 
 def _task(line: BeginLine, path: Path) -> Rewrite:
