@@ -124,8 +124,12 @@ def _make_plan(
 
     def proposals() -> Iterator[Proposal | Skipped | TagFailure]:
         yield from (TagFailure(Path(error.path), error.reason) for error in unlisted)
+        with ProgressLine("looking", len(found)).shown() as progress:
+            early = {}
+            for path in found:
+                early[path] = check_early(path, policy)
+                progress.advance()
         with ProgressLine("listening", len(found)).shown() as progress:
-            early = {path: check_early(path, policy) for path in found}
             heard = tagger.tag_files(path for path in found if early[path] is None)
             for path in found:
                 result = early[path] or next(heard)

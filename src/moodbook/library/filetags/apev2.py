@@ -22,6 +22,7 @@ _NAMES = FieldNames(_MOOD, SCORES)
 _FOOTER_BYTES = 32
 _KIND = 0x06  # Flags of an item that say what its value is.
 _ID3V1_BYTES = 128
+_LARGEST_TAG_BYTES = 1 << 28  # With a cover of 256 MiB.
 
 
 class ApeV2Tags:
@@ -61,6 +62,8 @@ class ApeV2Tags:
             start = identify(file, str(path)).start
             others["before the audio", range_hash(file, 0, start)] += 1
             tail = max(start, mpeg.skip_tags_at_end(file, size))
+            if size - tail > _LARGEST_TAG_BYTES:
+                raise TagError(path, f"its APE tag says that it has {size - tail:,} bytes. Repair it first.")
             file.seek(tail)
             tags = file.read()
         end = len(tags)

@@ -75,7 +75,13 @@ def recover(folder: Path) -> Iterator[Finding]:
                 continue
             for entry in run.entries:
                 yield from _recover_entry(entry, name, journal)
-            journal.finish()
+            if all(_is_settled(entry) for entry in run.entries):
+                journal.finish()
+
+
+def _is_settled(entry: Entry) -> bool:
+    """Whether it is known how a file ended; not where its disk is not there now."""
+    return entry.outcome is not None or entry.task.path.parent.is_dir()
 
 
 def _recover_entry(entry: Entry, run: str, journal: Journal) -> Iterator[Finding]:
@@ -88,6 +94,8 @@ def _recover_entry(entry: Entry, run: str, journal: Journal) -> Iterator[Finding
         else:
             yield Finding("copy removed", entry.copy, run, "an unfinished copy; the file itself is beside it, whole")
     if entry.outcome is None:
+        if not _is_settled(entry):
+            return
         outcome, message = _look(entry)
         journal.end(entry.n, outcome, message)
         yield Finding(_KINDS[outcome], entry.task.path, run, message)

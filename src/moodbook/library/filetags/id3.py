@@ -31,6 +31,7 @@ _UNSYNCHRONISED, _DATA_LENGTH = 0x02, 0x01  # Flags of a frame of version 2.4.
 _TERMINATORS = {0: b"\0", 1: b"\0\0", 2: b"\0\0", 3: b"\0"}  # By encoding.
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
 _MOST_CHUNKS = 1 << 12
+_LARGEST_TAG_BYTES = 1 << 28  # What the size of a tag can say.
 _FORMAT_OF_VERSION = {3: FieldNames(_MOOD_TEXT, f"TXXX:{SCORES}"), 4: FieldNames(_MOOD, f"TXXX:{SCORES}")}
 
 
@@ -176,7 +177,7 @@ class Id3InChunk(_Id3Tags):
                 name = head[:4]
                 length = int.from_bytes(head[4:], "big" if self._order == "big" else "little")
                 if name in (b"id3 ", b"ID3 "):
-                    tag_bytes = file.read(length)
+                    tag_bytes = file.read(min(length, _LARGEST_TAG_BYTES))
                 elif name not in (b"data", b"SSND"):
                     parts[repr(name), range_hash(file, offset + 8, offset + 8 + length)] += 1
                 else:

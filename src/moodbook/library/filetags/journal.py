@@ -156,7 +156,7 @@ class Journal:
         self._append(
             BeginLine(
                 n=n,
-                path=encode_path(task.path),
+                path=encode_path(task.path.absolute()),
                 copy_path=encode_path(copy),
                 size=task.state.size,
                 mtime_ns=task.state.mtime_ns,

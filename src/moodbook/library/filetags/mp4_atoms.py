@@ -24,7 +24,7 @@ _NAMES = FieldNames(_PREFIX + _MOOD, _PREFIX + SCORES)
 _FREE = (b"free", b"skip", b"wide")
 _PARENTS = (b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"edts")
 _OFFSETS = (b"stco", b"co64")
-_LARGEST_ATOM_BYTES = 1 << 28  # A cover of 256 MiB.
+_LARGEST_TAGS_BYTES = 1 << 28  # With covers of 256 MiB.
 
 
 class Mp4Atoms:
@@ -106,11 +106,11 @@ def _items(path: Path) -> list[tuple[bytes, bytes]]:
         listing = find(file, whole, b"moov", b"udta", b"meta", b"ilst")
         if listing is None:
             return []
+        if listing.end - listing.content > _LARGEST_TAGS_BYTES:
+            raise TagError(path, f"its tags have {listing.end - listing.content:,} bytes. Take pictures out first.")
         items = []
         covered = listing.content
         for box in boxes(file, listing.content, listing.end):
-            if box.end - box.content > _LARGEST_ATOM_BYTES:
-                raise TagError(path, f"one of its tags has {box.end - box.content:,} bytes. Take it out first.")
             file.seek(box.content)
             items.append((box.name, file.read(box.end - box.content)))
             covered = box.end

@@ -172,7 +172,7 @@ def _plan_file(path: Path, proposal: Proposal, policy: Policy) -> Rewrite | Skip
     if after == before:
         return Skipped(path, held, "it has these words already")
     check_may_be_written(path)
-    task = Rewrite(path.absolute(), state, audio.payload_hash(path), before, after)
+    task = Rewrite(path, state, audio.payload_hash(path), before, after)
     if read_state(path) != state:
         raise TagError(path, "it was changed while it was looked at. Try again when nothing writes it.")
     return task
@@ -233,7 +233,7 @@ def save_plan(plan: Plan, path: Path) -> None:
         "policy": plan.policy,
         "files": [
             {
-                "path": encode_path(task.path),
+                "path": encode_path(task.path.absolute()),
                 "size": task.state.size,
                 "mtime_ns": task.state.mtime_ns,
                 "payload_sha256": task.payload,

@@ -160,7 +160,7 @@ def rewrite(task: Rewrite, copy: Path, *, touch: bool = False) -> FileState:
             tags.write(copy, task.after)
             _check(target, copy, task)
             _take_over(status, target, copy, touch)
-            with copy.open("rb") as file:
+            with copy.open("r+b") as file:  # Windows syncs only what may be written.
                 os.fsync(file.fileno())
             now = target.stat()
             if (FileState.of(now), now.st_ino) != (task.state, status.st_ino):

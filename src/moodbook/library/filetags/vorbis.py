@@ -27,7 +27,7 @@ _MOOD = "MOOD"
 _NAMES = FieldNames(_MOOD, SCORES)
 _PADDING, _COMMENTS = 1, 4  # Types of metadata blocks.
 _FLAC_FRAME = 0xFF
-_MOST_PAGES = 1 << 16  # Of headers: four gigabytes of pictures.
+_MOST_PAGES = 1 << 12  # Of headers: 256 MiB of pictures.
 
 
 class VorbisComments:
