@@ -302,4 +302,4 @@ def test_on_a_terminal_it_shows_and_asks(music: Path, tiny_bundle, tmp_path: Pat
     assert not mood(music / "lava.opus")
     code, text = on_a_terminal(["doctor"], "", tmp_path)
     assert code == 0
-    assert "All is well: 2 run(s), each with its end." in text
+    assert "All is well. Runs on record: 2, none of them cut off." in text

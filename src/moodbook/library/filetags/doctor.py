@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from moodbook.errors import AudioError, JournalError, PlanError, TagError
+from moodbook.errors import AudioError, JournalError, TagError
 from moodbook.library.filetags.journal import Entry, Journal, Outcome, list_runs, read_run, reopen_journal
 from moodbook.library.filetags.rewrite import is_copy_name, read_fields
 
@@ -61,7 +61,7 @@ def recover(folder: Path) -> Iterator[Finding]:
         try:
             if read_run(folder, name).finished:
                 continue
-        except (JournalError, PlanError) as error:
+        except JournalError as error:
             yield Finding("journal damaged", path, name, f"{error}. It is left as it is.")
             continue
         with reopen_journal(folder, name) as journal:

@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from moodbook.errors import JournalError
+from moodbook.errors import JournalError, PlanError
 from moodbook.files import sync_folder
 from moodbook.library.filetags.fields import Fields
 from moodbook.library.filetags.paths import decode_path, encode_path
@@ -297,7 +297,7 @@ def read_run(folder: Path, name: str) -> Run:
         elif run is None:
             raise JournalError(f"the journal {str(path)!r} is damaged: its first line is missing")
         elif isinstance(line, BeginLine):
-            entry = Entry(line.n, _task(line, path), decode_path(line.copy_path, str(path)))
+            entry = _entry(line, path)
             by_number[line.n] = entry
             run.entries.append(entry)
         elif isinstance(line, FinishLine):
@@ -307,14 +307,13 @@ def read_run(folder: Path, name: str) -> Run:
     return run if run is not None else Run(name, "write", "", None)
 
 
-def _task(line: BeginLine, path: Path) -> Rewrite:
-    return Rewrite(
-        decode_path(line.path, str(path)),
-        FileState(line.size, line.mtime_ns),
-        line.payload,
-        line.before,
-        line.after,
-    )
+def _entry(line: BeginLine, path: Path) -> Entry:
+    try:
+        file, copy = decode_path(line.path, str(path)), decode_path(line.copy_path, str(path))
+    except PlanError as error:
+        raise JournalError(f"the journal is damaged: {error}") from error
+    state = FileState(line.size, line.mtime_ns)
+    return Entry(line.n, Rewrite(file, state, line.payload, line.before, line.after), copy)
 
 
 def _lock(descriptor: int) -> bool:

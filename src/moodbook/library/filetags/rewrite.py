@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -229,7 +230,9 @@ def _take_over(status: os.stat_result, target: Path, copy: Path, touch: bool) ->
             raise TagError(
                 target, "it belongs to another user or group, and would not any more. Run as them."
             ) from error
-    copy.chmod(stat.S_IMODE(status.st_mode))
+    mode = stat.S_IMODE(status.st_mode)
+    if stat.S_IMODE(copy.stat().st_mode) != mode:  # Where all files have the same rights, none can be given.
+        copy.chmod(mode)
     if hasattr(os, "listxattr"):
         _copy_attributes(target, copy, os.listxattr, os.getxattr, os.setxattr)
     if not touch:
@@ -250,8 +253,12 @@ def _copy_attributes(
             return
         raise
     for name in found:
+        value = get(target, name)
+        with suppress(OSError):
+            if get(copy, name) == value:
+                continue  # It came with the folder, as some access lists do.
         try:
-            put(copy, name, get(target, name))
+            put(copy, name, value)
         except OSError as error:
             # Labels of the system's own (SELinux) are given by the system.
             if not name.startswith("security."):
