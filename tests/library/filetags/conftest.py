@@ -6,6 +6,7 @@ import base64
 import shutil
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -63,6 +64,14 @@ def encode(path: Path, kind: str, waveform: np.ndarray) -> Path:
             stream.format = "s16p"
         if codec == "wmav2":
             stream.bit_rate = 128_000
+        if container == "ipod":
+            seconds = Fraction(1)
+            output.set_chapters(
+                [
+                    {"id": n, "start": n, "end": n + 1, "time_base": seconds, "metadata": {"title": f"Part {n}"}}
+                    for n in range(3)
+                ]
+            )
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="stereo")
         frame.sample_rate = 48_000
         resampler = av.AudioResampler(

@@ -407,6 +407,50 @@ class TestKinds:
         carry_out(task_of(path))
         assert mutagen.File(path)["----:com.apple.iTunes:MOOD"] == [b"calm", b"dark"]
 
+    @staticmethod
+    def remux(source: Path, target: Path, container: str, **options: str) -> Path:
+        import av
+
+        with av.open(str(source)) as inside, av.open(str(target), "w", format=container, options=options) as out:
+            stream = out.add_stream_from_template(inside.streams.audio[0])
+            for packet in inside.demux(audio=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    out.mux(packet)
+        return target
+
+    def test_an_m4a_with_its_index_in_front(self, music_file: MusicFile, tmp_path: Path) -> None:
+        path = self.remux(music_file("aac"), tmp_path / "fast.m4a", "ipod", movflags="faststart")
+        task = replace(task_of(path), after={"----:com.apple.iTunes:MOOD": ["calm" * 5_000]})
+        offset = path.read_bytes().index(b"mdat")
+        carry_out(task)
+        assert path.read_bytes().index(b"mdat") > offset  # The music has moved, and every table with it.
+        assert audio.payload_hash(path) == task.payload
+
+    def test_an_m4a_in_fragments_is_left_alone(self, music_file: MusicFile, tmp_path: Path) -> None:
+        path = self.remux(
+            music_file("aac"), tmp_path / "f.m4a", "mp4", movflags="frag_keyframe+empty_moov", frag_duration="500000"
+        )
+        data = path.read_bytes()
+        with pytest.raises(TagError, match=r"something else in it would have changed \(b'moof'\)"):
+            carry_out(task_of(path))
+        assert path.read_bytes() == data
+
+    def test_two_recordings_one_behind_the_other(self, music_file: MusicFile) -> None:
+        path = music_file("opus")
+        path.write_bytes(path.read_bytes() + music_file("opus", "b.opus", art_bytes=100).read_bytes())
+        carry_out(task_of(path))
+        assert path.read_bytes().count(b"OpusHead") == 2
+
+    def test_a_flac_file_between_id3_tags(self, music_file: MusicFile) -> None:
+        path = music_file("flac")
+        path.write_bytes(b"ID3\x04\0\0\0\0\0\x10" + bytes(16) + path.read_bytes() + b"TAG" + bytes(125))
+        carry_out(task_of(path))
+        data = path.read_bytes()
+        assert data.startswith(b"ID3")
+        assert data[-128:-125] == b"TAG"
+        assert read_fields(path)["MOOD"] == ["calm", "dark"]
+
     def test_wavpack_without_a_tag_and_back(self, music_file: MusicFile) -> None:
         path = music_file("wavpack", rich=False)
         data = path.read_bytes()
