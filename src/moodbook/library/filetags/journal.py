@@ -202,7 +202,8 @@ def open_journal(folder: Path, command: Command, undoes: str | None = None) -> I
         JournalError: The folder or the file cannot be written.
     """
     now = datetime.now(UTC)
-    name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    # Microseconds, so that runs of one second stand in the order in which they began.
+    name = f"{now:%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}"
     path = folder / f"{name}.jsonl"
     try:
         folder.mkdir(parents=True, exist_ok=True)
