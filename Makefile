@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= demo
 
-.PHONY: help demo test test-all lint bench install clean
+.PHONY: help demo test test-all lint bench results install clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test-all: lint  ## The full figures of every promise, and what needs data or the
 
 bench: $(VENV)/dev.stamp  ## Every benchmark, interleaved; prints tables
 	$(BIN)/python benchmarks/run.py
+
+results: $(VENV)/dev.stamp  ## The table of systems in docs/results.md (needs the data it names; hours)
+	$(BIN)/python benchmarks/results.py $(RESULTS)
 
 clean:  ## Remove the environment and what it made (never runs/ or data/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage dist

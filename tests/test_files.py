@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moodbook.files import PART_SUFFIX, place, whole_file
+from moodbook.files import PART_SUFFIX, place, sync_folder, whole_file
 
 
 def _names(folder: Path) -> list[str]:
@@ -57,6 +57,20 @@ def test_a_system_that_refuses_keeps_the_old_file(tmp_path: Path, monkeypatch: p
         write()
     assert path.read_text() == "old"
     assert _names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_that_cannot_be_synced_at_all_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(code: int) -> None:
+        def fsync(_: int) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    refuse(errno.EINVAL)
+    sync_folder(tmp_path)
+    refuse(errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        sync_folder(tmp_path)
 
 
 def test_what_a_crash_left_is_taken_over(tmp_path: Path) -> None:

@@ -14,6 +14,11 @@
     ├── WorkerError           a worker process cannot start
     ├── CatalogueError        a catalogue is missing, locked, damaged, newer than this Moodbook, or cannot be written
     ├── QueryError            a search query that cannot be understood
+    ├── TagError              the tags of a file cannot be read or written; the file is as it was
+    │   ├── UnsupportedTagsError   the file is of a kind whose tags Moodbook does not write
+    │   └── FileChangedError       somebody else has changed the file meanwhile
+    ├── PlanError             a plan of what to write is damaged, of another version, or asks for what is not done
+    ├── JournalError          the journal of what was written cannot be read or written
     └── DependencyError       an optional package (an extra) is needed and absent
 
 A message says what, where and what to do about it. Programs catch `MoodbookError`; the command line prints its message
@@ -115,6 +120,36 @@ class QueryError(MoodbookError):
         self.position = position
         self.reason = reason
         super().__init__(f"the query {query!r} is wrong at character {position + 1}: {reason}")
+
+
+class TagError(MoodbookError):
+    """The tags of a file cannot be read or written; the file is as it was.
+
+    Args:
+        path: The file, as the caller named it.
+        reason: What is wrong and what to do, without the path.
+    """
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        self.path = str(path)
+        self.reason = reason
+        super().__init__(f"cannot tag {self.path!r}: {reason}")
+
+
+class UnsupportedTagsError(TagError):
+    """The file is of a kind whose tags Moodbook does not write."""
+
+
+class FileChangedError(TagError):
+    """Somebody else has changed the file meanwhile."""
+
+
+class PlanError(MoodbookError):
+    """A plan of what to write is damaged, of another version, or asks for what is not done."""
+
+
+class JournalError(MoodbookError):
+    """The journal of what was written cannot be read or written."""
 
 
 class DependencyError(MoodbookError):

@@ -289,6 +289,7 @@ def scores(**changes: object) -> TagScores:
         "probabilities": np.array([0.25, 0.5], dtype=np.float32),
         "decisions": np.array([False, True]),
         "taggram": np.array([[0.0, 0.9], [0.5, 0.1]], dtype=np.float32),
+        "music": None,
         "embedding": None,
         "filled": np.ones(2, dtype=np.float32),
         "segment_seconds": 23.777,

@@ -13,8 +13,8 @@ from tests.datasets.synthetic import write_jamendo, write_magnatagatune, write_m
 
 from moodbook.datasets import SPLITS, Dataset, open_dataset
 from moodbook.datasets.check import check
+from moodbook.datasets.collection import ManifestRow, read_packages, write_manifest
 from moodbook.datasets.immich import MOODS
-from moodbook.datasets.open_collection import ManifestRow, read_packages, write_manifest
 from moodbook.datasets.places import data_root
 from moodbook.datasets.registry import SOURCES, find_source, read_dataset
 from moodbook.datasets.splits import group_of
@@ -44,9 +44,9 @@ def write_previews(folder: Path) -> None:
         shutil.copy(folder / "A" / "one.ogg", folder / "B" / f"TR{number:03d}.ogg")
 
 
-def write_open(folder: Path) -> None:
+def write_collection(folder: Path, name: str = "open") -> None:
     rows = []
-    for package in read_packages("small"):
+    for package in read_packages("small", name):
         for number in range(3):
             path = f"{package.name}/usr/{number}.ogg"
             write_music(folder / path, 0.5, ["calm"], seed=len(rows))
@@ -75,7 +75,8 @@ CASES = {
         lambda folder: write_magnatagatune(folder, clips_per_folder=2), "magnatagatune:standard", 31
     ),
     "msd": Case(write_previews, "msd", 40),
-    "open": Case(write_open, "open", 27),
+    "open": Case(write_collection, "open", 27),
+    "speech": Case(lambda folder: write_collection(folder, "speech"), "speech", 15),
     "index": Case(write_csv, "{folder}/index.csv", 15, root=False),
     "folder-with-index": Case(write_csv, "{folder}", 15, root=False),
     "folder": Case(write_immich, "{folder}", 28, root=False),
@@ -149,7 +150,7 @@ def test_every_named_set_states_its_terms(name: str) -> None:
     assert source.hours > 0
 
 
-@pytest.mark.parametrize("case", ["immich", "macleod", "jamendo", "magnatagatune", "msd", "open"])
+@pytest.mark.parametrize("case", ["immich", "macleod", "jamendo", "magnatagatune", "msd", "open", "speech"])
 def test_a_named_set_carries_its_terms(case: str, written: Callable[[str], Path]) -> None:
     dataset = open_case(CASES[case], written(case))
     source = SOURCES[CASES[case].name]

@@ -83,5 +83,5 @@ def test_a_model_without_one_gives_none(tiny_bundle, write_music) -> None:
 def test_a_system_without_codes_cannot_have_one(make_bundle, random_weights) -> None:
     network = NetworkConfig(classifier=VGGishConfig(maps=(2, 2, 2, 2, 2)))
     config = make_bundle(network=network, weights=random_weights(network, 4)).config
-    with pytest.raises(ValidationError, match="an embedding is made from codes"):
+    with pytest.raises(ValidationError, match="an embedding and the presence of music are told from codes"):
         BundleConfig.model_validate(config.model_dump() | {"embedding": 5})

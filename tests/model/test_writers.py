@@ -23,6 +23,7 @@ SCORES = TagScores(
     probabilities=np.array([0.25, 0.75, 0.5], dtype=np.float32),
     decisions=np.array([True, True, False]),
     taggram=np.array([[0.25, 0.75, 0.5]], dtype=np.float32),
+    music=None,
     embedding=None,
     filled=np.array([1.0], dtype=np.float32),
     segment_seconds=23.777,

@@ -68,12 +68,13 @@ def box_contents(file: BinaryIO, name: bytes, size: int) -> Iterator[tuple[int, 
             yield box.content, box.end
 
 
-def sample_extents(file: BinaryIO, size: int) -> Int64[np.ndarray, "runs 2"] | None:
-    """Give start and end of each run of samples of the sound tracks, in the order in which they are played.
+def sample_extents(file: BinaryIO, size: int, *, only_sound: bool = True) -> Int64[np.ndarray, "runs 2"] | None:
+    """Give start and end of each run of samples of the tracks, in the order in which they are played.
 
     Args:
         file: The open file.
         size: Bytes of the file; what is declared behind it is left out.
+        only_sound: Leave out tracks of pictures, chapters and the like.
 
     Returns:
         None where the tables do not tell, as in a file in fragments.
@@ -85,7 +86,7 @@ def sample_extents(file: BinaryIO, size: int) -> Int64[np.ndarray, "runs 2"] | N
     tracks = []
     for track in boxes(file, movie.content, movie.end):
         handler = find(file, track, b"mdia", b"hdlr") if track.name == b"trak" else None
-        if handler is None or _read(file, handler.content + 8, 4) != b"soun":
+        if handler is None or (only_sound and _read(file, handler.content + 8, 4) != b"soun"):
             continue
         tables = find(file, track, b"mdia", b"minf", b"stbl")
         extents = None if tables is None else _track_extents(file, tables, size)

@@ -140,7 +140,7 @@ def _asf_extents(file: BinaryIO, size: int, path: str | Path) -> _Extents:
             end = offset + length if length > _ASF_DATA_HEAD_BYTES else size
             yield min(offset + _ASF_DATA_HEAD_BYTES, size), max(offset + _ASF_DATA_HEAD_BYTES, min(end, size))
             return
-        if length < 24:
+        if length < 24 or length > size:
             break
         offset += length
     raise UnreadableAudioError(path, "it has no data packets. Copy or download it again.")

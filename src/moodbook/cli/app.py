@@ -17,6 +17,7 @@ try:
 
     from moodbook import __version__
     from moodbook.cli.data import data
+    from moodbook.cli.doctor import doctor
     from moodbook.cli.errors import INTERRUPTED
     from moodbook.cli.evaluate import EvaluateCommand, evaluate
     from moodbook.cli.info import info
@@ -28,6 +29,8 @@ try:
     from moodbook.cli.stats import export, stats
     from moodbook.cli.tag import tag
     from moodbook.cli.train import train_app
+    from moodbook.cli.undo import undo
+    from moodbook.cli.write import write
 except KeyboardInterrupt:
     sys.stderr.write("moodbook: stopped by the user\n")
     raise SystemExit(130) from None
@@ -61,6 +64,9 @@ app.command("similar")(similar)
 app.command("playlist")(playlist)
 app.command("stats")(stats)
 app.command("export")(export)
+app.command("write")(write)
+app.command("undo")(undo)
+app.command("doctor")(doctor)
 app.command("info")(info)
 app.command("evaluate", cls=EvaluateCommand)(evaluate)
 app.command("reproduce")(reproduce)

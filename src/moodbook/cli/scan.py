@@ -141,8 +141,8 @@ def describe(summary: ScanSummary) -> list[str]:
     """Say in lines what a scan found; kinds of which there are none are left out."""
     kinds = ("new", "moved", "changed", "retagged", "unchanged", "failed")
     counts = [f"{getattr(summary, kind)} {kind}" for kind in kinds if getattr(summary, kind)]
-    files = "1 file" if summary.found == 1 else f"{summary.found} files"
-    lines = [f"{files}: {', '.join(counts) or 'no audio below these folders'}"]
+    files = "file" if summary.found == 1 else "files"
+    lines = [f"{summary.found} {files}: {', '.join(counts) or 'no audio below these folders'}"]
     if summary.heard:
         speed = summary.heard / summary.seconds if summary.seconds > 0 else 0.0
         lines.append(f"heard {summary.heard} recordings in {summary.seconds:.0f} s, {speed:.1f} a second")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from moodbook.datasets.fetch_collection import fetch_collection
 from moodbook.datasets.fetch_immich import fetch_immich
 from moodbook.datasets.fetch_jamendo import fetch_jamendo
 from moodbook.datasets.fetch_magnatagatune import fetch_magnatagatune
-from moodbook.datasets.fetch_open import fetch_open
 from moodbook.datasets.fetching import FetchOptions, FetchResult, Progress, Quiet
 from moodbook.datasets.jamendo import SUBSETS
 from moodbook.datasets.registry import SOURCES, find_source, folder_of
@@ -18,7 +18,8 @@ FETCHERS: Mapping[str, Callable[[str, Path, FetchOptions, Progress], FetchResult
     "immich": fetch_immich,
     **dict.fromkeys(SUBSETS, fetch_jamendo),
     "magnatagatune": fetch_magnatagatune,
-    "open": fetch_open,
+    "open": fetch_collection,
+    "speech": fetch_collection,
 }
 """The data sets that can be fetched."""
 

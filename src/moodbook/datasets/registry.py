@@ -16,13 +16,14 @@ from moodbook.datasets.msd import MSD
 from moodbook.datasets.open_collection import OPEN
 from moodbook.datasets.places import data_root
 from moodbook.datasets.source import Source
+from moodbook.datasets.speech import SPEECH
 from moodbook.datasets.splits import assign_splits
 from moodbook.errors import DataError
 from moodbook.files import is_folder, is_there
 from moodbook.tags import TagSet
 
 SOURCES: Mapping[str, Source] = {
-    source.name: source for source in (IMMICH, MACLEOD, *JAMENDO_SOURCES, MAGNATAGATUNE, MSD, OPEN)
+    source.name: source for source in (IMMICH, MACLEOD, *JAMENDO_SOURCES, MAGNATAGATUNE, MSD, OPEN, SPEECH)
 }
 """The data sets that have a name."""
 

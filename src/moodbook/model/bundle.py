@@ -45,6 +45,7 @@ from moodbook.model.card import (
     render_card,
 )
 from moodbook.model.embedding import CENTRE, PROJECTION, Embedding
+from moodbook.model.presence import BIAS, WEIGHT, Presence
 from moodbook.model.tensors import (
     Storage,
     largest_packed_bytes,
@@ -113,6 +114,11 @@ class Bundle:
         return Embedding(self.weights[CENTRE], self.weights[PROJECTION])
 
     @property
+    def presence(self) -> Presence | None:
+        """What tells music from noise and speech; None where the model takes everything for music."""
+        return Presence(self.weights[WEIGHT], self.weights[BIAS]) if self.config.presence else None
+
+    @property
     def thresholds(self) -> dict[str, float]:
         """Threshold by tag name."""
         return dict(self.config.thresholds)
@@ -166,6 +172,7 @@ def write_bundle(
     storage: Storage = "float32",
     decoder: bool = True,
     embedding: Embedding | None = None,
+    presence: Presence | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Write a model, all of it or nothing: the folder appears complete under its name, or not at all.
@@ -181,6 +188,7 @@ def write_bundle(
         storage: float16 halves the file: its matrices are rounded, and the self-test is that of the rounded weights.
         decoder: Whether to keep the VQ-VAE's decoder, which tagging does not need.
         embedding: What turns a track's codes into its embedding; None: the model gives none.
+        presence: What tells music from noise and speech; None: the model takes everything for music.
         overwrite: Whether a folder that is there already may be replaced.
 
     Returns:
@@ -201,7 +209,10 @@ def write_bundle(
     dimensions = None if embedding is None else embedding.projection.shape[1]
     if embedding is not None:
         weights = {**weights, CENTRE: embedding.centre, PROJECTION: embedding.projection}
-    rounded = round_to_storage(_chosen(weights, weight_shapes(network, len(tags), decoder, dimensions)), storage)
+    if presence is not None:
+        weights = {**weights, WEIGHT: presence.weight, BIAS: presence.bias}
+    shapes = weight_shapes(network, len(tags), decoder, dimensions, presence is not None)
+    rounded = round_to_storage(_chosen(weights, shapes), storage)
     card_text = render_card(card, network, features, by_name, decoder).encode()
     content = pack_tensors(rounded, storage)
     config = BundleConfig(
@@ -213,6 +224,7 @@ def write_bundle(
         storage=storage,
         decoder=decoder,
         embedding=dimensions,
+        presence=presence is not None,
         self_test=record_self_test(Engine(_Draft(network, rounded)), tags),
         files={WEIGHTS_FILE: _record(content), CARD_FILE: _record(card_text)},
     )
@@ -264,7 +276,7 @@ def _read(folder: Path) -> Bundle:
         raise ModelError(f"it holds {unexpected!r}; a model is {', '.join(sorted(expected))} and nothing else")
     settings = _read_file(folder / CONFIG_FILE, MAX_TEXT_BYTES)
     config = _parse_config(settings)
-    shapes = weight_shapes(config.network, len(config.tags), config.decoder, config.embedding)
+    shapes = weight_shapes(config.network, len(config.tags), config.decoder, config.embedding, config.presence)
     largest = largest_packed_bytes(shapes, config.storage)
     content = _read_recorded(folder / WEIGHTS_FILE, config.files[WEIGHTS_FILE], largest)
     _read_recorded(folder / CARD_FILE, config.files[CARD_FILE], MAX_TEXT_BYTES)

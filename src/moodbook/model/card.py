@@ -93,6 +93,8 @@ class BundleConfig(Config):
     """Whether the VQ-VAE's decoder is among the weights."""
     embedding: int | None = Field(default=None, ge=1, le=128)
     """Numbers of a track's embedding; None where the model gives none."""
+    presence: bool = False
+    """Whether the model tells music from noise, speech and silence."""
     self_test: SelfTest
     files: dict[Literal["model.safetensors", "README.md"], FileRecord]
 
@@ -113,8 +115,8 @@ class BundleConfig(Config):
                 raise ValueError(f"{what} and tags do not name the same tags")
         if set(self.files) != {WEIGHTS_FILE, CARD_FILE}:
             raise ValueError(f"files must list {WEIGHTS_FILE} and {CARD_FILE}")
-        if self.embedding is not None and self.network.vqvae is None:
-            raise ValueError("an embedding is made from codes, and the system has none")
+        if (self.embedding is not None or self.presence) and self.network.vqvae is None:
+            raise ValueError("an embedding and the presence of music are told from codes, and the system has none")
         if (self.self_test.codes_sha256 is None) != (self.network.vqvae is None):
             raise ValueError("self_test.codes_sha256 belongs to a system with a VQ-VAE, and only to it")
         return self

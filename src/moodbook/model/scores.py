@@ -42,6 +42,8 @@ class TagScores:
         tags: Names of the columns.
         probabilities: Of the whole track: the mean over its segments, weighted by `filled`.
         decisions: Which probabilities are above their thresholds.
+        music: Probability that it is music at all, below one half where nothing is decided for that; None where the
+            model cannot tell.
         taggram: The probabilities of each segment.
         embedding: What the track sounds like, of unit length: tracks are as alike as the cosine of their embeddings
             under one model. None where the model gives none. It is not in the record.
@@ -58,6 +60,7 @@ class TagScores:
     tags: TagSet
     probabilities: Float32[np.ndarray, " tags"]
     decisions: Bool[np.ndarray, " tags"]
+    music: float | None
     taggram: Float32[np.ndarray, "segments tags"]
     embedding: Float32[np.ndarray, " dimensions"] | None
     filled: Float32[np.ndarray, " segments"]
@@ -92,6 +95,7 @@ class TagScores:
             "duration_seconds": None if self.duration_seconds is None else _rounded(self.duration_seconds),
             "padded": self.padded,
             "note": self.note,
+            "music": None if self.music is None else _rounded(self.music),
             "decided": [name for name, decided in zip(self.tags, self.decisions, strict=True) if decided],
             "probabilities": {
                 name: _rounded(self.probabilities[column]) for name, column in zip(names, columns, strict=True)

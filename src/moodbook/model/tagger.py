@@ -15,6 +15,7 @@ from moodbook.model.bundle import Bundle, read_bundle
 from moodbook.model.embedding import segment_statistics
 from moodbook.model.engine import Engine, Precision
 from moodbook.model.listening import Heard, Hearing, listen, listen_ahead, reason
+from moodbook.model.presence import MUSIC
 from moodbook.model.scores import TagFailure, TagScores, pool
 
 
@@ -35,7 +36,7 @@ class Tagger:
         self.tags = bundle.tags
         self.engine = Engine(bundle, precision, threads)
         self.thresholds = self.tags.vector(bundle.thresholds)
-        self.embedding = bundle.embedding
+        self.embedding, self.presence = bundle.embedding, bundle.presence
 
     @classmethod
     def load(
@@ -118,7 +119,7 @@ class _Track:
         if heard.segments is not None:
             output = self._tagger.engine.run(heard.segments.log_mel)
             self._taggram.append(output.probabilities)
-            if self._tagger.embedding is not None and output.codes is not None:
+            if output.codes is not None and (self._tagger.embedding is not None or self._tagger.presence is not None):
                 self._statistics.append(segment_statistics(output.codes, self._tagger.engine.codebook))
             self._filled.append(heard.segments.filled)
 
@@ -142,27 +143,36 @@ class _Track:
         taggram, filled = np.concatenate(self._taggram), np.concatenate(self._filled)
         probabilities = pool(taggram, filled)
         padded = bool(filled[0] < 1)
-        note = (
-            f"shorter than the {SEGMENT_SECONDS:.1f} s that the model hears at a time; the rest was silence"
-            if padded
-            else ""
-        )
+        music = self._music(filled)
+        is_music = music is None or music >= MUSIC
+        notes = [] if is_music else ["no music heard: silence, noise or speech, so nothing is decided"]
+        if padded:
+            notes.append(
+                f"shorter than the {SEGMENT_SECONDS:.1f} s that the model hears at a time; the rest was silence"
+            )
         return TagScores(
             path=end.path,
             tags=tagger.tags,
             probabilities=probabilities,
             # Strictly above, as the thresholds were fitted.
-            decisions=probabilities > tagger.thresholds,
+            decisions=(probabilities > tagger.thresholds) & is_music,
+            music=music,
             taggram=taggram,
             embedding=self._embedding(filled),
             filled=filled,
             segment_seconds=SEGMENT_SECONDS,
             duration_seconds=end.duration_seconds,
             padded=padded,
-            note=note,
+            note="; ".join(notes),
             model_name=tagger.bundle.name,
             model_sha256=tagger.bundle.sha256,
         )
+
+    def _music(self, filled: Float32[np.ndarray, " segments"]) -> float | None:
+        if self._tagger.presence is None:
+            return None
+        segments = self._tagger.presence(np.concatenate(self._statistics))
+        return float(pool(segments[:, None], filled)[0])
 
     def _embedding(self, filled: Float32[np.ndarray, " segments"]) -> Float32[np.ndarray, " dimensions"] | None:
         if self._tagger.embedding is None:

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from moodbook.errors import ModelError
 from moodbook.model.embedding import embedding_shapes
+from moodbook.model.presence import presence_shapes
 from moodbook.networks.config import (
     LATENT_FRAMES,
     CNNConfig,
@@ -48,7 +49,7 @@ BATCH_COUNTER = "num_batches_tracked"
 
 
 def weight_shapes(
-    network: NetworkConfig, n_tags: int, decoder: bool = True, embedding: int | None = None
+    network: NetworkConfig, n_tags: int, decoder: bool = True, embedding: int | None = None, presence: bool = False
 ) -> dict[str, Shape]:
     """Give the shape of every weight by name.
 
@@ -57,6 +58,7 @@ def weight_shapes(
         n_tags: Number of tags.
         decoder: Whether the VQ-VAE's decoder belongs to it; tagging does not need one.
         embedding: Numbers of a track's embedding; None where the system gives none.
+        presence: Whether the system tells music from what is none.
 
     Raises:
         ModelError: The system lacks the VQ-VAE it reads or has one it does not read, or is absurdly large.
@@ -66,7 +68,7 @@ def weight_shapes(
         raise ModelError(f"a {network.classifier.kind!r} classifier {wants}")
     shapes: dict[str, Shape] = {}
     parameters = 0
-    for name, shape in _weights(network, n_tags, decoder, embedding):
+    for name, shape in _weights(network, n_tags, decoder, embedding, presence):
         shapes[name] = shape
         parameters += _size(shape)
         if len(shapes) > MAX_TENSORS or parameters > MAX_PARAMETERS:
@@ -98,12 +100,16 @@ def _size(shape: Shape) -> int:
     return size
 
 
-def _weights(network: NetworkConfig, n_tags: int, decoder: bool, embedding: int | None) -> Iterator[tuple[str, Shape]]:
+def _weights(
+    network: NetworkConfig, n_tags: int, decoder: bool, embedding: int | None, presence: bool
+) -> Iterator[tuple[str, Shape]]:
     dials, vqvae = network.classifier, network.vqvae
     if vqvae is not None:
         yield from _vqvae(vqvae, decoder)
         if embedding is not None:
             yield from embedding_shapes(vqvae, embedding).items()
+        if presence:
+            yield from presence_shapes(vqvae).items()
     if isinstance(dials, GRUConfig) and vqvae is not None:
         yield from _gru_classifier(dials, vqvae, n_tags)
     elif isinstance(dials, CNNConfig) and vqvae is not None:

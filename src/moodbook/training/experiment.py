@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 
 from moodbook.datasets.cache import CodeCache, FeatureCache, SkippedTrack
 from moodbook.datasets.dataset import Dataset, Split, Track
@@ -18,6 +19,7 @@ from moodbook.datasets.registry import open_dataset
 from moodbook.datasets.segmenting import TOO_SHORT
 from moodbook.errors import TrainingError
 from moodbook.model.embedding import Embedding, fit_embedding, segment_statistics
+from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
 from moodbook.networks.tagger import TaggingNetwork
 from moodbook.networks.vqvae import VQVAE
@@ -27,6 +29,7 @@ from moodbook.training.examples import Examples
 from moodbook.training.given import LearnedVQVAE, open_vqvae
 from moodbook.training.loop import train_step
 from moodbook.training.machine import Machine, resolve_precision
+from moodbook.training.presence import MUSIC_SEGMENTS, PresenceLearner, PresenceReport, sampled
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, StepConfig
 from moodbook.training.run_folder import CACHE, METRICS, STEP_1, STEP_2, MetricsLog, open_run
@@ -199,8 +202,9 @@ class Experiment:
             return self._given
         if self.recipe.vqvae is None or self.recipe.step_1 is None:
             raise TrainingError(f"recipe '{self.recipe.name}' has no VQ-VAE, so it has no step 1")
-        if self.recipe.step_1.data is not None:
-            return self._step_1_elsewhere(self.recipe.step_1.data)
+        if self._elsewhere is not None:
+            other, others_prepared = self._elsewhere
+            return other.step_1(others_prepared)
         train, validation = (self.examples(prepared, split, labelled=False) for split in LEARNED_FROM)
         if self.recipe.step_1.teacher is not None:
             train, validation = self._taught(prepared, train, validation)
@@ -265,16 +269,52 @@ class Experiment:
             return None
         rows = self.examples(prepared, "train", labelled=False).to_learn_from().rows
         vqvae = tagger.network.vqvae.eval()
-        codes = []
-        for start in range(0, len(rows), self.recipe.step_2.batch_size):
-            batch = rows[start : start + self.recipe.step_2.batch_size]
-            if tagger.codes is not None:
-                codes.append(np.asarray(tagger.codes.codes[batch]))
-            else:
-                log_mel = np.asarray(prepared.features.log_mel[batch], dtype=np.float32)
-                codes.append(encode_codes(vqvae, log_mel, self.machine.device))
-        codebook = vqvae.quantizer.codebook.detach().float().cpu().numpy()
-        return fit_embedding(segment_statistics(np.concatenate(codes).astype(np.int16), codebook))
+        if tagger.codes is not None:
+            codebook = vqvae.quantizer.codebook.detach().float().cpu().numpy()
+            return fit_embedding(segment_statistics(np.asarray(tagger.codes.codes[rows]), codebook))
+        size = self.recipe.step_2.batch_size
+        batches = [prepared.features.log_mel[rows[start : start + size]] for start in range(0, len(rows), size)]
+        return fit_embedding(np.concatenate([self._statistics(vqvae, batch) for batch in batches]))
+
+    def presence(self, prepared: Prepared, tagger: LearnedTagger | None) -> tuple[Presence, PresenceReport] | None:
+        """Learn what is no music; None where the recipe does not ask for it.
+
+        Raises:
+            TrainingError: There are too few segments of one kind.
+            DataError: The speech is not here.
+        """
+        recipe = self.recipe.presence
+        if recipe is None or tagger is None or tagger.network.vqvae is None:
+            return None
+        vqvae = tagger.network.vqvae.eval()
+        speech = open_dataset(recipe.speech, seed=self.recipe.seed)
+        music = {split: self._music(prepared, split) for split in LEARNED_FROM}
+        if self._elsewhere is not None:
+            other, others_prepared = self._elsewhere
+            for split in LEARNED_FROM:
+                music[split] = np.concatenate([music[split], other._music(others_prepared, split)])
+        self.display.note("telling music from noise and speech")
+        learner = PresenceLearner(
+            lambda log_mel: self._statistics(vqvae, log_mel),
+            self.recipe.features,
+            self.recipe.seed,
+            self.recipe.step_2.batch_size,
+        )
+        learned = learner.learn(
+            music["train"], music["validation"], speech.split("train"), speech.split("validation"), recipe.refused_music
+        )
+        return learned
+
+    def _music(self, prepared: Prepared, split: Split) -> Float32[np.ndarray, "segments 128 1024"]:
+        examples = self.examples(prepared, split, labelled=False)
+        whole = examples.rows[examples.filled == 1]
+        return sampled(prepared.features.log_mel, whole, MUSIC_SEGMENTS, self.recipe.seed)
+
+    def _statistics(
+        self, vqvae: VQVAE, log_mel: Float[np.ndarray, "segments 128 1024"]
+    ) -> Float32[np.ndarray, "segments statistics"]:
+        codes = encode_codes(vqvae, np.asarray(log_mel, dtype=np.float32), self.machine.device)
+        return segment_statistics(codes.astype(np.int16), vqvae.quantizer.codebook.detach().float().cpu().numpy())
 
     def popularity(self, prepared: Prepared) -> Float32[np.ndarray, " tags"]:
         """Give 1 to the tag with most training tracks (the first of equals) and 0 to the others.
@@ -287,8 +327,12 @@ class Experiment:
         scores[int(np.argmax(counts))] = 1.0
         return scores
 
-    def _step_1_elsewhere(self, data: str) -> LearnedVQVAE:
-        """Run step 1 on another data set: an experiment of its own in the folder of the step."""
+    @cached_property
+    def _elsewhere(self) -> tuple[Experiment, Prepared] | None:
+        """Open the other data set that step 1 learns from: an experiment of its own in the folder of the step."""
+        data = None if self.recipe.step_1 is None else self.recipe.step_1.data
+        if data is None:
+            return None
         other = Experiment(
             self.recipe.for_step_1(),
             open_dataset(data, seed=self.recipe.seed),
@@ -300,7 +344,7 @@ class Experiment:
             vqvae=None,
             checkpoint_seconds=self._checkpoint_seconds,
         )
-        return other.step_1(other.prepare(LEARNED_FROM, labelled=False))
+        return other, other.prepare(LEARNED_FROM, labelled=False)
 
     def _calibrate(self, network: TaggingNetwork, validation: Examples, prepared: Prepared) -> None:
         logits = segment_logits(network, validation, self.machine, self.recipe.step_2.batch_size, "float32")

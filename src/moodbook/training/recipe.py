@@ -87,6 +87,15 @@ class Step2Config(StepConfig):
     wants `calibrate`. None, as the authors: per tag the threshold of the best F on validation."""
 
 
+class PresenceConfig(Config):
+    """Learns, after step 2, what is no music (`moodbook.training.presence`), so that a model can say so."""
+
+    speech: str = "speech"
+    """Name of a data set of speech, below the data root; noise and silence are made."""
+    refused_music: float = Field(0.02, gt=0, lt=1)
+    """Share of the segments of validation music that may be taken for something else."""
+
+
 class Recipe(Config):
     """A whole experiment."""
 
@@ -103,6 +112,8 @@ class Recipe(Config):
     classifier: ClassifierConfig
     step_1: Step1Config | None = None
     step_2: Step2Config = Step2Config()
+    presence: PresenceConfig | None = None
+    """None, as the authors: everything is taken for music."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Recipe:
@@ -113,6 +124,8 @@ class Recipe(Config):
             raise ValueError(
                 f"classifier {self.classifier.kind!r} reads no latents: drop [vqvae], [step_1] and step_2.update_vqvae"
             )
+        if self.presence is not None and self.vqvae is None:
+            raise ValueError("[presence] is learned from latents, and the recipe has no [vqvae]: drop it")
         if self.data.segments != "all" and any(step.random_crops for step in (self.step_1, self.step_2) if step):
             raise ValueError('random_crops have nothing to choose from in a first segment: set data.segments = "all"')
         if self.step_2.decision_precision is not None and not self.step_2.calibrate:
@@ -151,6 +164,7 @@ class Recipe(Config):
             "name": f"{self.name}-smoke",
             "classifier": classifier,
             "step_2": self.step_2.model_copy(update={"max_epochs": min(2, self.step_2.max_epochs)}),
+            "presence": None,
         }
         if self.vqvae is not None and self.step_1 is not None:
             update["vqvae"] = self.vqvae.model_copy(

@@ -14,6 +14,7 @@ from moodbook.datasets.check import Finding
 from moodbook.evaluation.intervals import LEVEL, Interval, resample_counts, resample_f, resample_ranks
 from moodbook.evaluation.metrics import Scores
 from moodbook.tags import TagSet
+from moodbook.training.presence import PresenceReport
 from moodbook.training.step import StepSummary
 
 RESAMPLES = 1000
@@ -38,6 +39,7 @@ class Report:
         tags: The tag axis.
         test: Scores on test, with the thresholds fitted on validation.
         validation: Scores on validation; its F is optimistic, for its thresholds were fitted there.
+        presence: How well music is told from noise and speech; None where the recipe does not ask for it.
         calibration_error: How far, on the mean, a probability on test is from the share of tags that come true at it.
         intervals: 95 % bootstrap intervals over the test tracks, by average ("macro") and figure ("roc_auc").
         steps: How the steps ended.
@@ -58,6 +60,7 @@ class Report:
     tags: TagSet
     test: Scores
     validation: Scores
+    presence: PresenceReport | None
     calibration_error: float
     intervals: Mapping[str, Mapping[str, Interval]]
     steps: tuple[StepSummary, ...]
@@ -79,6 +82,7 @@ class Report:
             "tracks": dict(self.tracks),
             "test": self.test.to_json(),
             "calibration_error": self.calibration_error,
+            "presence": None if self.presence is None else vars(self.presence),
             "intervals": {
                 average: {figure: [interval.low, interval.high] for figure, interval in figures.items()}
                 for average, figures in self.intervals.items()
@@ -119,6 +123,12 @@ class Report:
             lines.append(f"{title:<10}" + "".join(f"  {cell:<24}" for cell in cells).rstrip())
         lines += ["", f"In brackets: {LEVEL:.0%} intervals, bootstrap over tracks. Thresholds: fitted on validation."]
         lines.append(f"Expected calibration error on test: {self.calibration_error:.3f}.")
+        if self.presence is not None:
+            passed = 1 - self.presence.speech_found, 1 - self.presence.noise_found
+            lines.append(
+                f"Taken for music, of segments not learned from: {self.presence.music_kept:.1%} of music, "
+                f"{passed[0]:.1%} of speech, {passed[1]:.1%} of noise and silence."
+            )
         lines += [
             f"Step {step.step}: best epoch {step.best_epoch} of {step.epochs}, validation "
             f"{step.watched} {step.best:.4f}."
@@ -155,6 +165,10 @@ class Report:
                 if interval is not None:
                     test[f"{figure}_{average}_low"], test[f"{figure}_{average}_high"] = interval.low, interval.high
         test["expected_calibration_error"] = self.calibration_error
+        if self.presence is not None:
+            test |= {"segments_of_music_kept": self.presence.music_kept}
+            test |= {"segments_of_speech_found": self.presence.speech_found}
+            test |= {"segments_of_noise_found": self.presence.noise_found}
         validation = {
             f"{figure}_macro": getattr(self.validation.macro, figure)
             for figure in ("roc_auc", "pr_auc")

@@ -17,6 +17,7 @@ from moodbook.evaluation.metrics import evaluate
 from moodbook.evaluation.thresholds import clear_of_scores, decide, fit_precision_threshold, fit_thresholds
 from moodbook.model.bundle import popularity_weights, write_bundle
 from moodbook.model.card import Card, Provenance
+from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
 from moodbook.training.checkpoint import write_json, write_text
 from moodbook.training.experiment import Experiment, LearnedTagger, Prepared
@@ -86,6 +87,7 @@ def reproduce(
             learned = experiment.step_1(prepared) if recipe.vqvae is not None else None
             tagger = experiment.step_2(prepared, learned)
         probabilities = _probabilities(experiment, prepared, tagger)
+        learned_presence = experiment.presence(prepared, tagger)
     thresholds = _thresholds(experiment, prepared, probabilities["validation"])
     scored = {
         split: evaluate(
@@ -105,6 +107,7 @@ def reproduce(
         tags=dataset.tags,
         test=scored["test"],
         validation=scored["validation"],
+        presence=None if learned_presence is None else learned_presence[1],
         calibration_error=expected_calibration_error(truth, probabilities["test"]),
         intervals=score_intervals(truth, probabilities["test"], decisions, dataset.tags, recipe.seed),
         steps=_summaries(learned, tagger),
@@ -116,7 +119,8 @@ def reproduce(
         findings=tuple(findings),
     )
     if experiment.machine.is_main:
-        _write(experiment, prepared, tagger, probabilities, thresholds, report)
+        presence = None if learned_presence is None else learned_presence[0]
+        _write(experiment, prepared, tagger, probabilities, thresholds, presence, report)
     experiment.machine.wait()
     return report
 
@@ -281,6 +285,7 @@ def _write(
     tagger: LearnedTagger | None,
     probabilities: Mapping[str, Float32[np.ndarray, "tracks tags"]],
     thresholds: Mapping[str, float],
+    presence: Presence | None,
     report: Report,
 ) -> None:
     folder, recipe, dataset = experiment.folder, experiment.recipe, experiment.dataset
@@ -301,6 +306,7 @@ def _write(
         thresholds=thresholds,
         features=recipe.features,
         embedding=experiment.embedding(prepared, tagger),
+        presence=presence,
         card=Card(
             name=recipe.name,
             summary=f"Tags of '{dataset.name}' by recipe {recipe.name}. {recipe.source}".strip()[:2000],

@@ -14,19 +14,20 @@ from tests.datasets.bad_server import BadServer, Behaviour
 from tests.datasets.synthetic import sha256, write_bytes, write_music
 
 from moodbook.datasets import fetching, open_dataset
-from moodbook.datasets.debian_copyright import NOT_STATED, Terms, find_terms, matches, parse_copyright
-from moodbook.datasets.debian_package import unpack_deb
-from moodbook.datasets.fetch import fetch
-from moodbook.datasets.fetch_open import fetch_open
-from moodbook.datasets.fetching import FetchOptions, FetchResult, Quiet
-from moodbook.datasets.open_collection import (
-    OPEN,
+from moodbook.datasets.collection import (
     SIZES,
     Package,
     read_manifest,
     read_packages,
     write_manifest,
 )
+from moodbook.datasets.debian_copyright import NOT_STATED, Terms, find_terms, matches, parse_copyright
+from moodbook.datasets.debian_package import unpack_deb
+from moodbook.datasets.fetch import fetch
+from moodbook.datasets.fetch_collection import fetch_collection
+from moodbook.datasets.fetching import FetchOptions, FetchResult, Quiet
+from moodbook.datasets.open_collection import OPEN
+from moodbook.datasets.speech import SPEECH
 from moodbook.datasets.web import Patience
 from moodbook.errors import DataError, FetchError
 
@@ -124,7 +125,7 @@ class Mirror:
         return self.packages[number].file
 
     def fetch(self, **options: object) -> FetchResult:
-        return fetch_open(
+        return fetch_collection(
             "open",
             self.folder,
             replace(self.options, **options),
@@ -496,11 +497,11 @@ def test_a_run_that_is_stopped_before_the_manifest_goes_on(mirror: Mirror, monke
     def refuse(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("moodbook.datasets.fetch_open.write_manifest", refuse)
+    monkeypatch.setattr("moodbook.datasets.fetch_collection.write_manifest", refuse)
     with pytest.raises(KeyboardInterrupt):
         mirror.fetch()
     assert read_manifest(mirror.folder) == ()
-    monkeypatch.setattr("moodbook.datasets.fetch_open.write_manifest", write_manifest)
+    monkeypatch.setattr("moodbook.datasets.fetch_collection.write_manifest", write_manifest)
     assert mirror.fetch().placed == 6
     mirror.assert_complete()
 
@@ -562,11 +563,11 @@ def test_packages_that_share_music_or_a_composer_are_on_one_side(relatives: tupl
 def test_the_standard_size_is_the_default(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def read(size: str) -> tuple[Package, ...]:
+    def read(size: str, collection: str) -> tuple[Package, ...]:
         asked.append(size)
         return mirror.packages
 
-    monkeypatch.setattr("moodbook.datasets.fetch_open.read_packages", read)
+    monkeypatch.setattr("moodbook.datasets.fetch_collection.read_packages", read)
     assert fetch("open", mirror.folder, mirror.options).placed == 6
     fetch("open", mirror.folder, replace(mirror.options, size="small"))
     assert asked == ["standard", "small"]
@@ -575,4 +576,16 @@ def test_the_standard_size_is_the_default(mirror: Mirror, monkeypatch: pytest.Mo
 @pytest.mark.network
 def test_a_real_package_is_the_pinned_one(tmp_path: Path) -> None:
     (package,) = (package for package in read_packages() if package.name == "val-and-rick-data")
-    assert fetch_open("open", tmp_path, FetchOptions(), Quiet(), [package]).placed == len(package.tracks)
+    assert fetch_collection("open", tmp_path, FetchOptions(), Quiet(), [package]).placed == len(package.tracks)
+
+
+def test_speech_is_pinned_by_speaker() -> None:
+    packages = read_packages(collection="speech")
+    assert sum(len(package.tracks) for package in packages) == SPEECH.tracks
+    assert round(hours(packages), 1) == SPEECH.hours
+    assert {package.name.split("-")[3]: package.split for package in packages} == {
+        "en": "train", "es": "train", "fr": "train", "it": "validation", "ru": "validation",
+    }  # fmt: skip
+    for package in packages:
+        assert re.fullmatch("[0-9a-f]{64}", package.sha256)
+        assert all(seconds >= 3 and path.endswith(".wav") for path, seconds in package.tracks.items())

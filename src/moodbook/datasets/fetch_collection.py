@@ -1,4 +1,4 @@
-"""Fetch the open collection: Debian packages from a mirror, of each only its music and its copyright file.
+"""Fetch a collection: Debian packages from a mirror, of each only the listed recordings and its copyright file.
 
 The SHA-256 of each package is pinned. A track gets its final name when it is whole, and a line in the manifest when its
 package is done. So what the manifest names is right as long as its checksum fits, and the rest is fetched again.
@@ -10,12 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from moodbook.datasets.debian_copyright import find_terms, parse_copyright
-from moodbook.datasets.debian_package import unpack_deb
-from moodbook.datasets.download import Pin, download
-from moodbook.datasets.fetching import FetchOptions, FetchResult, Progress, join_address, require_room, run_jobs
-from moodbook.datasets.index import resolve_inside
-from moodbook.datasets.open_collection import (
+from moodbook.datasets.collection import (
     COPYRIGHT,
     ManifestRow,
     Package,
@@ -23,13 +18,18 @@ from moodbook.datasets.open_collection import (
     read_packages,
     write_manifest,
 )
+from moodbook.datasets.debian_copyright import find_terms, parse_copyright
+from moodbook.datasets.debian_package import unpack_deb
+from moodbook.datasets.download import Pin, download
+from moodbook.datasets.fetching import FetchOptions, FetchResult, Progress, join_address, require_room, run_jobs
+from moodbook.datasets.index import resolve_inside
 from moodbook.errors import FetchError
 
 MIRROR_URL = "https://deb.debian.org/debian"
 ARCHIVES = "archives"
 
 
-def fetch_open(
+def fetch_collection(
     name: str,
     folder: Path,
     options: FetchOptions,
@@ -39,7 +39,7 @@ def fetch_open(
     """Fetch one size of the collection; what is there and right is kept, of other sizes too.
 
     Args:
-        name: ``open``.
+        name: ``open`` or ``speech``.
         folder: Where to put it: ``manifest.csv``, and a folder a package.
         options: Size, mirror, and whether the packages' files are kept (in ``archives/``).
         progress: Told of stages and bytes.
@@ -48,7 +48,7 @@ def fetch_open(
     Raises:
         FetchError: A package cannot be had, is not the pinned one or lacks a track, or the disk has no room.
     """
-    packages = packages if packages is not None else read_packages(options.size)
+    packages = packages if packages is not None else read_packages(options.size, name)
     listed = read_manifest(folder)
     kept = {package.name: _right_rows(package, folder, listed) for package in packages}
     present = sum(map(len, kept.values()))

@@ -1,0 +1,287 @@
+"""Measure systems on the same splits, with the same metrics: what `docs/results.md` shows (`make results`).
+
+    python benchmarks/results.py                                     every bench whose data is here
+    python benchmarks/results.py --bench macleod --only probe-mel    some of it
+    python benchmarks/results.py --vqvae runs/open                   with a finished step 1 instead of training one
+
+Benches: `macleod` (Kevin MacLeod's own words with 8 tracks or more; each of the five folds is the test once, the next
+one the validation; scores are means over the five tests) and `taffc` (112 moods of AllMusic, the split
+by artist that its list fixes). Everything is chosen on validation. What is computed stays in --work and is not computed
+again; a system that is not there yet is a dash.
+
+Probes are logistic regressions, C chosen on validation: on mean, spread and movement of the log-mel (`probe-mel`), and
+on musicnn's last hidden layer (`probe-musicnn`). The others are recipes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from moodbook.datasets import Dataset, open_dataset
+from moodbook.datasets.cache import FeatureCache
+from moodbook.evaluation.intervals import interval, resample_counts, resample_ranks
+from moodbook.evaluation.metrics import evaluate, roc_auc
+from moodbook.features import DEFAULT_FEATURES
+from moodbook.tags import TagSet, read_tags
+from moodbook.training.progress import Display
+from moodbook.training.recipe import Recipe, read_recipe
+from moodbook.training.reproduce import reproduce
+from moodbook.training.teacher.targets import TeacherTargets, windows_with_music
+
+SHARED = Path(os.environ.get("MOODBOOK_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+SEEDS = (0, 1, 2)
+STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+"""C of the logistic regression, from the smoothest to the sharpest."""
+RESAMPLES = 1000
+KEYS = ("ROC-AUC-macro", "PR-AUC-macro")
+OURS = "open"
+ROWS = {
+    "popularity": "popularity",
+    "probe-mel": "mel statistics + logistic regression",
+    "probe-musicnn": "musicnn's features + logistic regression",
+    "vggish": "VGG-ish, from scratch",
+    "run-2": "Run-2 at the open model's width: fixed VQ-VAE + GRU",
+    "run-4": "Run-4 at the open model's width: fixed VQ-VAE + CNN",
+    "untaught": "ours without the teacher",
+    OURS: "ours (recipe `open`)",
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A data set with its splits; `parts` are data sets whose test tracks are scored together."""
+
+    name: str
+    tags: TagSet
+    parts: tuple[Dataset, ...]
+
+
+def macleod() -> Bench:
+    parts = tuple(open_dataset(f"macleod:{fold}", SHARED / "macleod", min_tracks=8) for fold in range(5))
+    return Bench("macleod", parts[0].tags, parts)
+
+
+def taffc(audio: Path) -> Bench:
+    folder = SHARED / "taffc4q"
+    tags = read_tags(folder / "moods.txt")
+    whole = open_dataset(folder / "tracks.csv", audio)
+    # The list names every mood; those too rare to learn and score are no part of the bench.
+    kept = tuple(replace(track, tags=tuple(t for t in track.tags if t in tags.names)) for track in whole.tracks)
+    return Bench("taffc", tags, (replace(whole, tracks=kept, tags=tags),))
+
+
+Predict = Callable[[Dataset, Path, int], np.ndarray]
+"""Data set, folder to work in and seed to the probabilities of the test tracks."""
+
+
+def probe(features_of: Callable[[Dataset, Path], dict[str, np.ndarray]]) -> Predict:
+    """Give a logistic regression on one vector a track."""
+
+    def predict(dataset: Dataset, work: Path, seed: int) -> np.ndarray:
+        from sklearn.linear_model import LogisticRegression
+
+        vectors = features_of(dataset, work)
+        inputs = {s: np.stack([vectors[t.track_id] for t in dataset.split(s)]) for s in ("train", "validation", "test")}
+        truth = {s: dataset.ground_truth(dataset.split(s)) for s in inputs}
+        mean, spread = inputs["train"].mean(axis=0), inputs["train"].std(axis=0) + 1e-6
+        inputs = {s: (x - mean) / spread for s, x in inputs.items()}
+        best, chosen = -1.0, np.zeros(0)
+        for strength in STRENGTHS:
+            scores = {s: np.zeros(truth[s].shape) for s in ("validation", "test")}
+            for column in range(len(dataset.tags)):
+                learned = truth["train"][:, column]
+                if not learned.any():
+                    continue
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # Where it has not converged, validation says so.
+                    model = LogisticRegression(C=strength, max_iter=300).fit(inputs["train"], learned)
+                for s in scores:
+                    scores[s][:, column] = model.predict_proba(inputs[s])[:, 1]
+            reached = np.nanmean(list(_defined_auc(truth["validation"], scores["validation"])))
+            if reached > best:
+                best, chosen = float(reached), scores["test"]
+        return chosen
+
+    return predict
+
+
+def _defined_auc(truth: np.ndarray, scores: np.ndarray) -> Iterator[float]:
+    for column in range(truth.shape[1]):
+        if 0 < truth[:, column].sum() < len(truth):
+            yield float(roc_auc(truth[:, column], scores[:, column]))
+
+
+def _features(dataset: Dataset, work: Path) -> FeatureCache:
+    return FeatureCache.build(dataset.tracks, work / "cache", DEFAULT_FEATURES, segments="all")
+
+
+def mel_statistics(dataset: Dataset, work: Path) -> dict[str, np.ndarray]:
+    """Mean, standard deviation and mean movement of each band over the track's music."""
+    features = _features(dataset, work)
+    frames: dict[str, list[np.ndarray]] = {}
+    for track_id, log_mel, filled in zip(features.track_ids, features.log_mel, features.filled, strict=True):
+        heard = max(2, round(float(filled) * log_mel.shape[1]))
+        frames.setdefault(track_id, []).append(np.asarray(log_mel[:, :heard], dtype=np.float32))
+    joined = {track_id: np.concatenate(parts, axis=1) for track_id, parts in frames.items()}
+    return {
+        track_id: np.concatenate([x.mean(axis=1), x.std(axis=1), np.abs(np.diff(x, axis=1)).mean(axis=1)])
+        for track_id, x in joined.items()
+    }
+
+
+def musicnn_embedding(dataset: Dataset, work: Path) -> dict[str, np.ndarray]:
+    """Mean over the track of musicnn's last hidden layer."""
+    features = _features(dataset, work)
+    told = TeacherTargets.build(features, dataset.tracks, work / "cache").embeddings
+    heard = windows_with_music(features.filled)
+    sums: dict[str, list[np.ndarray]] = {}
+    for track_id, windows, counted in zip(features.track_ids, told, heard, strict=True):
+        sums.setdefault(track_id, []).append(windows[counted].astype(np.float32))
+    return {track_id: np.concatenate(parts).mean(axis=0) for track_id, parts in sums.items()}
+
+
+def trained(recipe: Recipe, vqvae: Path | None) -> Predict:
+    """Give the test predictions of a recipe, whole tracks; a finished run is not trained again."""
+
+    def predict(dataset: Dataset, work: Path, seed: int) -> np.ndarray:
+        run = work / "runs" / f"{recipe.name}-{dataset.name.replace(':', '-')}-{dataset.sha256[:8]}-{seed}"
+        given = vqvae if recipe.vqvae is not None else None
+        seeded = recipe.model_copy(update={"seed": seed})
+        reproduce(seeded, dataset, run, resume=True, cache=work / "cache", vqvae=given, display=Display())
+        lines = (run / "test.csv").read_text(encoding="utf-8").splitlines()[1:]
+        by_id = {line.split(",")[0]: [float(v) for v in line.split(",")[1:]] for line in lines}
+        return np.array([by_id[track.track_id] for track in dataset.split("test")])
+
+    return predict
+
+
+def systems(vqvae: Path | None, untaught: Path | None) -> dict[str, tuple[Predict, tuple[int, ...]]]:
+    """Every system by name, and the seeds it is measured with."""
+    ours = read_recipe("open")
+    # The benches have chosen their tags; whether something is music is not measured here.
+    ours = ours.model_copy(update={"data": ours.data.model_copy(update={"min_tracks": 0}), "presence": None})
+    whole = {"data": ours.data, "features": ours.features}
+
+    def row(name: str) -> Recipe:
+        recipe = read_recipe(name)
+        if recipe.vqvae is None:
+            return recipe.model_copy(update=whole)
+        return recipe.model_copy(update={**whole, "vqvae": ours.vqvae, "step_1": ours.step_1})
+
+    found: dict[str, tuple[Predict, tuple[int, ...]]] = {
+        "popularity": (trained(row("popularity"), None), (0,)),
+        "probe-mel": (probe(mel_statistics), (0,)),
+        "probe-musicnn": (probe(musicnn_embedding), (0,)),
+        "vggish": (trained(row("vggish"), None), SEEDS),
+        "run-2": (trained(row("run-2"), vqvae), SEEDS),
+        "run-4": (trained(row("run-4"), vqvae), SEEDS),
+        OURS: (trained(ours, vqvae), SEEDS),
+    }
+    if untaught is not None:
+        found["untaught"] = (trained(ours.model_copy(update={"name": "untaught"}), untaught), SEEDS)
+    return found
+
+
+def measure(bench: Bench, name: str, seed: int, predict: Predict, work: Path, compute: bool) -> np.ndarray | None:
+    """Give the predictions for all test tracks of a bench, computed or as they were computed before."""
+    place = work / "predictions" / f"{bench.name}-{name}-{seed}.npy"
+    if place.is_file():
+        stored: np.ndarray = np.load(place)
+        return stored
+    if not compute:
+        return None
+    print(f"{bench.name}: {name}, seed {seed}", file=sys.stderr, flush=True)
+    whole = np.concatenate([predict(part, work, seed) for part in bench.parts])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    np.save(place, whole)
+    return whole
+
+
+def table(bench: Bench, predictions: dict[str, list[np.ndarray]]) -> str:
+    """Draw the table of one bench: mean over parts and seeds, interval, difference to ours.
+
+    Each part is scored on its own: scores of two trainings are not on one scale. A resample draws artists in each part.
+    """
+    ends = np.cumsum([0, *(len(part.split("test")) for part in bench.parts)])
+    drawn: dict[str, dict[str, np.ndarray]] = {name: {} for name in predictions}
+    official: dict[str, dict[str, float]] = {name: {} for name in predictions}
+    positives = 0
+    for number, part in enumerate(bench.parts):
+        tracks = part.split("test")
+        truth = part.ground_truth(tracks)
+        positives += int(truth.sum())
+        counts = resample_counts(len(tracks), RESAMPLES, number, [track.group or track.track_id for track in tracks])
+        for name, runs in predictions.items():
+            here = [run[ends[number] : ends[number + 1]] for run in runs]
+            ranks = [resample_ranks(truth, one, bench.tags, counts).by_name() for one in here]
+            scores = [evaluate(truth, one, bench.tags).official() for one in here]
+            for key in KEYS:
+                share = np.mean([one[key] for one in ranks], axis=0) / len(bench.parts)
+                drawn[name][key] = drawn[name].get(key, 0.0) + share
+                score = float(np.mean([one[key] for one in scores])) / len(bench.parts)
+                official[name][key] = official[name].get(key, 0.0) + score
+    prevalence = positives / (ends[-1] * len(bench.tags))
+    lines = [
+        f"### {bench.name}: {ends[-1]} test tracks, {len(bench.tags)} tags, prevalence {prevalence:.3f}",
+        "",
+        "| system | seeds | ROC-AUC macro | PR-AUC macro | ours minus it, ROC-AUC | ours minus it, PR-AUC |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, title in ROWS.items():
+        if name not in predictions:
+            lines.append(f"| {title} | 0 | - | - | - | - |")
+            continue
+        cells = [title, str(len(predictions[name]))]
+        for key in KEYS:
+            around = interval(official[name][key], drawn[name][key])
+            cells.append(f"{official[name][key]:.3f} [{around.low:.3f}, {around.high:.3f}]")
+        for key in KEYS:
+            if name == OURS or OURS not in predictions:
+                cells.append("")
+                continue
+            difference = official[OURS][key] - official[name][key]
+            around = interval(difference, drawn[OURS][key] - drawn[name][key], bounded=False)
+            clear = " **clear**" if around.low > 0 or around.high < 0 else ""
+            cells.append(f"{difference:+.3f} [{around.low:+.3f}, {around.high:+.3f}]{clear}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bench", nargs="*", choices=("macleod", "taffc"), default=("macleod", "taffc"))
+    parser.add_argument("--only", nargs="*", choices=tuple(ROWS), default=tuple(ROWS), help="compute these alone")
+    parser.add_argument("--work", type=Path, default=Path("runs/results"), help="where everything is kept")
+    parser.add_argument("--taffc-audio", type=Path, default=None, help="folder with Q1 ... Q4 of the TAFFC clips")
+    parser.add_argument("--vqvae", type=Path, default=None, help="a finished run of the recipe `open`")
+    parser.add_argument("--untaught", type=Path, default=None, help="a finished step 1 of it without the teacher")
+    arguments = parser.parse_args()
+    benches = []
+    if "macleod" in arguments.bench and (SHARED / "macleod").is_dir():
+        benches.append(macleod())
+    if "taffc" in arguments.bench and arguments.taffc_audio is not None:
+        benches.append(taffc(arguments.taffc_audio))
+    if not benches:
+        print(f"skipped: no data of these benches (looked for {SHARED / 'macleod'}; --taffc-audio names the other)")
+        return 0
+    for bench in benches:
+        predictions: dict[str, list[np.ndarray]] = {}
+        for name, (predict, seeds) in systems(arguments.vqvae, arguments.untaught).items():
+            for seed in seeds:
+                scores = measure(bench, name, seed, predict, arguments.work, name in arguments.only)
+                if scores is not None:
+                    predictions.setdefault(name, []).append(scores)
+        print(table(bench, predictions) + "\n", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""What `write` and `undo` show alike: what would be done, what was done, and the question between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from moodbook.cli.output import say_list, utf8_stdout
+from moodbook.cli.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from moodbook.library.filetags import Finding, Plan, Rewrite, Written
+
+_SHOWN_ROWS = 50
+
+
+def prints_json(as_json: bool) -> bool:
+    """Whether records are printed, not tables."""
+    return as_json or not sys.stdout.isatty()
+
+
+def print_record(path: Path, status: str, before: list[str], after: list[str], reason: str = "") -> None:
+    """Print what is or was done to a file as a line of JSON."""
+    from moodbook.model.scores import path_fields, printable
+
+    record: dict[str, object] = {**path_fields(path), "status": status, "before": before, "after": after}
+    if reason:
+        record["reason"] = printable(reason)
+    utf8_stdout().write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def show_plan(plan: Plan, *, as_json: bool, tasks: bool = True) -> None:
+    """Show what would be done to each file; the files to be written only if `tasks`."""
+    from moodbook.library.filetags import moods
+
+    if prints_json(as_json):
+        for task in plan.tasks if tasks else ():
+            print_record(task.path, "planned", moods(task.before), moods(task.after))
+        for skipped in plan.skipped:
+            print_record(skipped.path, "unchanged", skipped.moods, skipped.moods, skipped.reason)
+        for failure in plan.failures:
+            print_record(failure.path, "failed", [], [], failure.reason)
+    elif tasks and plan.tasks:
+        show_tasks(plan.tasks)
+    if plan.skipped and not prints_json(as_json):
+        lines = (f"{shown_path(skipped.path)}: {skipped.reason}" for skipped in plan.skipped)
+        say_list("need nothing", len(plan.skipped), lines)
+    if plan.failures:
+        total = len(plan.tasks) + len(plan.skipped) + len(plan.failures)
+        lines = (f"{failure.path}: {failure.reason}" for failure in plan.failures)
+        say_list(f"of {total} cannot be written", len(plan.failures), lines)
+
+
+def show_tasks(tasks: list[Rewrite]) -> None:
+    """Print a table of what each file has and would have."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from moodbook.library.filetags import moods
+    from moodbook.model.scores import printable
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("file", overflow="fold")
+    table.add_column("mood now", overflow="fold")
+    table.add_column("mood then", overflow="fold")
+    for task in tasks[:_SHOWN_ROWS]:
+        before, after = moods(task.before), moods(task.after)
+        table.add_row(
+            Text(printable(shown_path(task.path))),
+            Text(printable(", ".join(before)) or "-", style="dim"),
+            Text(printable(", ".join(after)) or "-", style="" if before == after else "green"),
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    if len(tasks) > _SHOWN_ROWS:
+        console.print(f"and {len(tasks) - _SHOWN_ROWS} more")
+
+
+def shown_path(path: Path) -> str:
+    """Give a path as one would type it here."""
+    here = Path(os.path.abspath(os.curdir))  # noqa: PTH100 (a folder that was removed has no resolved name)
+    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else str(path)
+
+
+def ask(question: str, *, as_json: bool) -> bool:
+    """Ask on a terminal; without one, say that nothing is done."""
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        sys.stderr.write("moodbook: this was a dry run: nothing was written; --yes writes\n")
+        return False
+    if typer.confirm(question):
+        return True
+    sys.stderr.write("moodbook: nothing was written\n")
+    return False
+
+
+def say_findings(findings: Iterable[Finding]) -> None:
+    """Say on stderr what a run that was cut off has left, if it has."""
+    told = [finding for finding in findings if finding.kind != "run goes on"]
+    if told:
+        lines = (f"{finding.path}: {finding.message}" for finding in told)
+        say_list("left by a run that was cut off", len(told), lines)
+
+
+def show_results(results: Iterable[Written], label: str, total: int, *, as_json: bool) -> int:
+    """Show what became of each file as it is done; give the number of those that failed.
+
+    Args:
+        results: As they come.
+        label: What is done, for the line of progress.
+        total: How many results will come.
+        as_json: Print records even on a terminal.
+    """
+    counts = {"written": 0, "unchanged": 0, "failed": 0}
+    failures: list[Written] = []
+    with ProgressLine(label, total).shown() as progress:
+        for result in results:
+            counts[result.status] += 1
+            if result.status == "failed":
+                failures.append(result)
+            if prints_json(as_json):
+                with progress.hidden():
+                    print_record(result.path, result.status, result.before, result.after, result.reason)
+            progress.advance()
+    if not prints_json(as_json):
+        parts = [f"{count} {status}" for status, count in counts.items() if count]
+        sys.stdout.write(f"{', '.join(parts) or 'nothing to do'}\n")
+    if failures:
+        lines = (f"{failure.path}: {failure.reason}" for failure in failures)
+        say_list(f"of {sum(counts.values())} failed", len(failures), lines)
+    return counts["failed"]
+
+
+def files(count: int) -> str:
+    """Say a number of files."""
+    return "1 file" if count == 1 else f"{count} files"

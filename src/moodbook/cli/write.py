@@ -1,0 +1,163 @@
+"""`moodbook write`: moods into the tags of music files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
+from moodbook.cli.filetags import ask, files, say_findings, show_plan, show_results
+from moodbook.cli.output import say_list
+from moodbook.cli.progress import ProgressLine
+from moodbook.errors import AudioError, DataError
+from moodbook.model import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from moodbook.library.filetags import Plan, Policy, Proposal, Skipped
+    from moodbook.model.scores import TagFailure
+
+
+@ends_with_exit_code
+def write(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH", help="Audio files, and folders of them.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")
+    ] = DEFAULT_MODEL,
+    top: Annotated[int | None, typer.Option(min=1, metavar="N", help="The N strongest words of each file.")] = None,
+    minimum: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="P", help="The words with at least this probability.")
+    ] = None,
+    words: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='Your words for the model\'s: TOML lines, dark = "gloomy".')
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Add to the moods that files have.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the moods that files have.")] = False,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="Save what would be written, and write nothing.")
+    ] = None,
+    apply: Annotated[
+        Path | None, typer.Option("--apply", metavar="FILE", help="Write what a saved plan says; no model listens.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+    touch: Annotated[
+        bool, typer.Option("--touch", help="Let the files' time of change be now, for programs that look at it.")
+    ] = False,
+    journal: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the journal there, not in your data folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when the output is piped.")] = False,
+) -> None:
+    """Write moods into the tags of music files.
+
+    Each file's words are those above their thresholds, unless --top or
+    --minimum say otherwise. They go where other programs look for them (TMOO,
+    MOOD, WM/Mood ...), as separate values. A file that has a mood keeps it.
+
+    First you see what would be written; then you are asked. Without a terminal
+    to ask on, nothing is written unless --yes is given. Everything else in a
+    file stays as it is, byte by byte, and `moodbook undo` puts back what was
+    there.
+
+    Examples:
+      moodbook write ~/Music
+      moodbook write album/ --top 3 --words mine.toml
+      moodbook write ~/Music --plan moods.json   # look at it, then
+      moodbook write --apply moods.json --yes
+      moodbook undo
+
+    Exit code: 0 all good, 1 some files failed, 2 the run failed.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if merge and overwrite:
+        raise typer.BadParameter("--merge and --overwrite exclude each other")
+    if bool(paths) == (apply is not None):
+        raise typer.BadParameter("name files or folders, or a saved plan with --apply FILE, one of the two")
+    if apply is not None and plan is not None:
+        raise typer.BadParameter("--plan and --apply exclude each other")
+    from moodbook.library.filetags import load_plan, save_plan
+
+    if apply is not None:
+        made = load_plan(apply)
+        made.failures.clear()  # They were told when the plan was made.
+    else:
+        policy: Policy = "merge" if merge else "overwrite" if overwrite else "empty"
+        made = _make_plan(paths or [], model, policy, top, minimum, words)
+    if plan is not None:
+        save_plan(made, plan)
+        show_plan(made, as_json=as_json)
+        sys.stderr.write(f"moodbook: saved; to write it: moodbook write --apply {plan}\n")
+        failed = len(made.failures)
+    else:
+        failed = _write(made, yes=yes, touch=touch, journal=journal, as_json=as_json)
+    if failed:
+        raise typer.Exit(SOME_FILES_FAILED)
+
+
+def _make_plan(
+    paths: list[Path], model: str, policy: Policy, top: int | None, minimum: float | None, words: Path | None
+) -> Plan:
+    """Let the model listen to the files to which something may be written."""
+    from moodbook import audio
+    from moodbook.library.filetags import build_plan, check_early, propose, read_words
+    from moodbook.model.scores import TagFailure, TagScores
+    from moodbook.model.tagger import Tagger
+
+    unlisted: list[AudioError] = []
+    links: list[Path] = []
+    found = list(audio.find(paths, on_error=unlisted.append, on_link=links.append))
+    if links:
+        say_list("links below folders were not followed; name their targets to tag them", len(links), map(str, links))
+    if not found and not unlisted:
+        raise DataError(
+            f"found no audio below {', '.join(map(str, paths))}; a folder is searched for "
+            f"{' '.join(sorted(audio.AUDIO_SUFFIXES))}, any other file must be named itself"
+        )
+    tagger = Tagger.load(model)
+    mapping = None if words is None else read_words(words, tagger.tags)
+
+    def proposals() -> Iterator[Proposal | Skipped | TagFailure]:
+        yield from (TagFailure(Path(error.path), error.reason) for error in unlisted)
+        with ProgressLine("looking", len(found)).shown() as progress:
+            early = {}
+            for path in found:
+                early[path] = check_early(path, policy)
+                progress.advance()
+        with ProgressLine("listening", len(found)).shown() as progress:
+            heard = tagger.tag_files(path for path in found if early[path] is None)
+            for path in found:
+                result = early[path] or next(heard)
+                if isinstance(result, TagScores):
+                    yield propose(result, top=top, minimum=minimum, words=mapping)
+                else:
+                    yield result
+                progress.advance()
+
+    return build_plan(proposals(), policy)
+
+
+def _write(plan: Plan, *, yes: bool, touch: bool, journal: Path | None, as_json: bool) -> int:
+    """Show, ask, write; give the number of files that failed."""
+    from moodbook.library.filetags import apply_tasks, journal_folder, open_journal, recover
+
+    show_plan(plan, as_json=as_json, tasks=not yes)
+    if not plan.tasks:
+        sys.stderr.write("moodbook: nothing to write\n")
+        return len(plan.failures)
+    if not yes and not ask(f"Write {files(len(plan.tasks))}?", as_json=as_json):
+        return len(plan.failures)
+    folder = journal or journal_folder()
+    say_findings(recover(folder))
+    with open_journal(folder, "write") as run:
+        results = apply_tasks(plan.tasks, run, touch=touch)
+        failed = show_results(results, "writing", len(plan.tasks), as_json=as_json)
+        where = f" --journal {journal}" if journal else ""
+        if failed < len(plan.tasks):
+            sys.stderr.write(f"moodbook: to undo this: moodbook undo {run.name}{where}\n")
+    return failed + len(plan.failures)

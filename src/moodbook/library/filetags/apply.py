@@ -1,0 +1,185 @@
+"""Plans become tags, file by file, each in the journal before it is touched; and what that journal says is undone.
+
+Undoing is a plan like any other, the other way round: it is applied by the same code, has a journal of its own, and can
+be undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from moodbook import audio
+from moodbook.datasets.places import data_root
+from moodbook.errors import AudioError, JournalError, TagError
+from moodbook.library.filetags.fields import Fields, moods
+from moodbook.library.filetags.journal import Entry, Journal, Run, list_runs, read_run
+from moodbook.library.filetags.rewrite import (
+    Rewrite,
+    check_may_be_written,
+    new_copy_name,
+    read_fields,
+    read_state,
+    rewrite,
+)
+
+Status = Literal["written", "failed", "unchanged"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of one file.
+
+    Attributes:
+        path: The file.
+        status: "written"; "unchanged" where it was so already; "failed", and then the file is as it was.
+        before: Its mood before.
+        after: Its mood now.
+        reason: What went wrong and what to do, or why nothing was done.
+    """
+
+    path: Path
+    status: Status
+    before: list[str]
+    after: list[str]
+    reason: str = ""
+
+
+def journal_folder() -> Path:
+    """Give the folder of the journals: ``journal`` in the user's data folder of Moodbook."""
+    return data_root() / "journal"
+
+
+def apply_tasks(tasks: Iterable[Rewrite], journal: Journal, *, touch: bool = False) -> Iterator[Written]:
+    """Write what a plan says, file by file. A file that cannot be written stops nothing.
+
+    Args:
+        tasks: What to do, from a plan.
+        journal: An open one, see `moodbook.library.filetags.journal.open_journal`.
+        touch: Let the time of change of the files be now.
+
+    Yields:
+        One result a file, in order.
+
+    Raises:
+        JournalError: The journal cannot be written; the files that were not yielded are as they were.
+    """
+    for task in tasks:
+        yield _write(task, journal, touch)
+    journal.finish()
+
+
+def _write(task: Rewrite, journal: Journal, touch: bool) -> Written:
+    before, after = moods(task.before), moods(task.after)
+    try:
+        check_may_be_written(task.path)
+    except (AudioError, TagError) as error:
+        return Written(task.path, "failed", before, before, error.reason)
+    copy = new_copy_name(task.path)
+    n = journal.begin(task, copy)
+    try:
+        rewrite(task, copy, touch=touch)
+    except (AudioError, TagError) as error:
+        # An error behind the exchange (the folder could not be synced) leaves the new file.
+        holds_new = _fields_or_none(task.path) == task.after
+        journal.end(n, "found new" if holds_new else "failed", error.reason)
+        return Written(task.path, "failed", before, after if holds_new else before, error.reason)
+    except BaseException as error:
+        journal.end(n, "failed", f"interrupted: {type(error).__name__}")
+        raise
+    journal.end(n, "written")
+    return Written(task.path, "written", before, after)
+
+
+def _fields_or_none(path: Path) -> Fields | None:
+    try:
+        return read_fields(path)
+    except (AudioError, TagError):
+        return None
+
+
+@dataclass(frozen=True)
+class UndoPlan:
+    """What undoing a run would do.
+
+    Attributes:
+        run: The run.
+        tasks: The files that would get back what they had.
+        others: The files to which nothing is done, and why.
+    """
+
+    run: Run
+    tasks: list[Rewrite]
+    others: list[Written]
+
+
+def is_undone(run: Run, runs: Iterable[Run]) -> bool:
+    """Whether a later run put back everything that this one wrote."""
+    restored = {entry.task.path for other in runs if other.undoes == run.name for entry in other.written}
+    return bool(run.written) and {entry.task.path for entry in run.written} <= restored
+
+
+def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
+    """Read every journal of a folder, oldest first, and say which could not be read.
+
+    Raises:
+        JournalError: The folder cannot be listed.
+    """
+    runs: list[Run] = []
+    damaged: list[str] = []
+    for name in list_runs(folder):
+        try:
+            run = read_run(folder, name)
+        except JournalError as error:
+            damaged.append(str(error))
+        else:
+            runs += [] if run.is_empty else [run]
+    return runs, damaged
+
+
+def choose_run(folder: Path, name: str | None) -> Run:
+    """Give the run of a name, or the last one that wrote something and was not undone.
+
+    Raises:
+        JournalError: There is no such run.
+    """
+    if name is not None:
+        return read_run(folder, name)
+    runs, _ = read_runs(folder)
+    for run in reversed(runs):
+        if run.command == "write" and run.written and not is_undone(run, runs):
+            return run
+    raise JournalError(f"there is nothing to undo in {str(folder)!r}")
+
+
+def plan_undo(run: Run) -> UndoPlan:
+    """See which files of a run still hold what it wrote, and can have back what they had."""
+    tasks: list[Rewrite] = []
+    others: list[Written] = []
+    for entry in reversed(run.written):
+        step = _undo_step(entry)
+        if isinstance(step, Rewrite):
+            tasks.append(step)
+        else:
+            others.append(step)
+    return UndoPlan(run, tasks, others)
+
+
+def _undo_step(entry: Entry) -> Rewrite | Written:
+    task = entry.task
+    old, new = moods(task.before), moods(task.after)
+    try:
+        state = read_state(task.path)
+        now = read_fields(task.path)
+        if now == task.before:
+            return Written(task.path, "unchanged", old, old, "it holds again what it held before")
+        if now != task.after:
+            held = ", ".join(moods(now)) or "nothing"
+            reason = f"it no longer holds what was written, but {held}. It is left alone."
+            return Written(task.path, "failed", moods(now), moods(now), reason)
+        # Its audio may have been edited since: what counts is that undoing does not change it.
+        return replace(task, state=state, payload=audio.payload_hash(task.path), before=task.after, after=task.before)
+    except (AudioError, TagError) as error:
+        return Written(task.path, "failed", new, new, error.reason)

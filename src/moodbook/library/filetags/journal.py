@@ -1,0 +1,338 @@
+"""What was written, and what was there before: one append-only file a run, synced before the first byte of each file.
+
+Each line is one JSON object. The first says what run it is; then every file has a line ``begin`` before it is touched
+and a line ``end`` behind it. A run that was cut off lacks the last ones: `moodbook.library.filetags.doctor` looks at
+the files themselves and adds them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from moodbook.errors import JournalError, PlanError
+from moodbook.files import sync_folder
+from moodbook.library.filetags.fields import Fields
+from moodbook.library.filetags.paths import decode_path, encode_path
+from moodbook.library.filetags.rewrite import FileState, Rewrite
+
+VERSION = 1
+"""Of the lines; a journal of another version is not guessed at."""
+
+Command = Literal["write", "undo"]
+Outcome = Literal["written", "failed", "found old", "found new", "found changed"]
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class RunLine(_Line):
+    """The first line of a journal."""
+
+    event: Literal["run"] = "run"
+    version: Literal[1] = 1
+    run: str
+    command: Command
+    started: str
+    undoes: str | None = None
+
+
+class BeginLine(_Line):
+    """Before a file is touched."""
+
+    event: Literal["begin"] = "begin"
+    n: int = Field(ge=0)
+    path: dict[str, str]
+    copy_path: dict[str, str]
+    size: int
+    mtime_ns: int
+    payload: str
+    before: Fields
+    after: Fields
+
+
+class EndLine(_Line):
+    """After a file, or when a broken run was looked at again."""
+
+    event: Literal["end"] = "end"
+    n: int = Field(ge=0)
+    outcome: Outcome
+    reason: str = ""
+
+
+class FinishLine(_Line):
+    """After the last file."""
+
+    event: Literal["finish"] = "finish"
+
+
+_LINES: TypeAdapter[RunLine | BeginLine | EndLine | FinishLine] = TypeAdapter(
+    RunLine | BeginLine | EndLine | FinishLine
+)
+
+
+@dataclass
+class Entry:
+    """One file of a run.
+
+    Attributes:
+        n: Its number in the run.
+        task: What was to be done.
+        copy: Where its copy was made.
+        outcome: How it ended; None where the run was cut off.
+        reason: Why it failed, if it did.
+    """
+
+    n: int
+    task: Rewrite
+    copy: Path
+    outcome: Outcome | None = None
+    reason: str = ""
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the file got its new fields."""
+        return self.outcome in ("written", "found new")
+
+
+@dataclass
+class Run:
+    """A run as its journal tells it.
+
+    Attributes:
+        name: Its name, which sorts by time.
+        command: What it did.
+        started: When, as ISO 8601 in UTC.
+        undoes: The run that it undid, if it did.
+        entries: Its files, in order.
+        finished: Whether it came to its end, or was looked at again since.
+    """
+
+    name: str
+    command: Command
+    started: str
+    undoes: str | None
+    entries: list[Entry] = field(default_factory=list)
+    finished: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it was cut off before it could even say what it is, and so before any file."""
+        return not self.started
+
+    @property
+    def written(self) -> list[Entry]:
+        """The files that got new fields."""
+        return [entry for entry in self.entries if entry.is_written]
+
+
+class Journal:
+    """An open journal; every line is on the disk when its call returns.
+
+    Raises:
+        JournalError: The disk refuses a line.
+    """
+
+    def __init__(self, path: Path, descriptor: int, name: str) -> None:
+        self.path = path
+        self.name = name
+        self._descriptor = descriptor
+        self._count = 0
+
+    def begin(self, task: Rewrite, copy: Path) -> int:
+        """Say what will be done to a file, before it is; give its number."""
+        n = self._count
+        self._count += 1
+        self._append(
+            BeginLine(
+                n=n,
+                path=encode_path(task.path.absolute()),
+                copy_path=encode_path(copy),
+                size=task.state.size,
+                mtime_ns=task.state.mtime_ns,
+                payload=task.payload,
+                before=task.before,
+                after=task.after,
+            )
+        )
+        return n
+
+    def end(self, n: int, outcome: Outcome, reason: str = "") -> None:
+        """Say how it ended."""
+        # The reason may quote a file's name, which may be no Unicode.
+        self._append(EndLine(n=n, outcome=outcome, reason=reason.encode("utf-8", "backslashreplace").decode()))
+
+    def finish(self) -> None:
+        """Say that the run has come to its end."""
+        self._append(FinishLine())
+
+    def remove(self) -> None:
+        """Take the journal of a run away that did not come to its first line."""
+        with suppress(OSError):
+            self.path.unlink()
+
+    def _append(self, line: BaseModel) -> None:
+        data = (json.dumps(line.model_dump(), ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise JournalError(
+                f"cannot write the journal {str(self.path)!r}: {error.strerror}. Nothing more is written without it; "
+                "name another folder with --journal"
+            ) from error
+
+
+@contextmanager
+def open_journal(folder: Path, command: Command, undoes: str | None = None) -> Iterator[Journal]:
+    """Begin the journal of a run, and hold its lock as long as it goes on.
+
+    Raises:
+        JournalError: The folder or the file cannot be written.
+    """
+    now = datetime.now(UTC)
+    # Microseconds, so that runs of one second stand in the order in which they began.
+    name = f"{now:%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}"
+    path = folder / f"{name}.jsonl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        _lock(descriptor)
+        journal = Journal(path, descriptor, name)
+        journal._append(RunLine(run=name, command=command, started=now.isoformat(timespec="seconds"), undoes=undoes))
+        try:
+            sync_folder(folder)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        yield journal
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def reopen_journal(folder: Path, name: str) -> Iterator[Journal | None]:
+    """Open the journal of a run that was cut off, to add to it; None where the run still goes on.
+
+    Raises:
+        JournalError: The file cannot be written.
+    """
+    path = folder / f"{name}.jsonl"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        if not _lock(descriptor):
+            yield None
+            return
+        try:
+            size = os.fstat(descriptor).st_size
+            os.lseek(descriptor, max(0, size - 1), os.SEEK_SET)
+            if size and os.read(descriptor, 1) != b"\n":
+                os.write(descriptor, b"\n")  # The line that was cut off ends here.
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        yield Journal(path, descriptor, name)
+    finally:
+        os.close(descriptor)
+
+
+def list_runs(folder: Path) -> list[str]:
+    """Give the names of the runs that have a journal, oldest first.
+
+    Raises:
+        JournalError: The folder cannot be listed.
+    """
+    try:
+        return sorted(path.stem for path in folder.glob("*.jsonl")) if folder.is_dir() else []
+    except OSError as error:
+        raise JournalError(f"cannot list the journals in {str(folder)!r}: {error.strerror}") from error
+
+
+def read_run(folder: Path, name: str) -> Run:
+    """Read the journal of a run.
+
+    A line that was cut off by a crash counts as not written; it can only be followed by what a doctor added.
+
+    Raises:
+        JournalError: There is no such run, or its journal is damaged.
+    """
+    path = folder / f"{name}.jsonl"
+    if Path(name).name != name:
+        raise JournalError(f"{name!r} is no name of a run")
+    try:
+        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+    except FileNotFoundError as error:
+        raise JournalError(f"there is no run {name!r} in {str(folder)!r}; `moodbook undo --list` lists them") from error
+    except OSError as error:
+        raise JournalError(f"cannot read the journal {str(path)!r}: {error.strerror}") from error
+    run: Run | None = None
+    by_number: dict[int, Entry] = {}
+    broken = 0
+    for number, data in enumerate(lines, 1):
+        if not data:
+            continue
+        try:
+            line = _LINES.validate_json(data)
+        except (ValidationError, ValueError) as error:
+            broken += 1
+            if broken > 1 or (number == 1 and len(lines) > 1):
+                raise JournalError(f"the journal {str(path)!r} is damaged in line {number}: {error}") from error
+            continue
+        if isinstance(line, RunLine):
+            run = Run(name, line.command, line.started, line.undoes)
+        elif run is None:
+            raise JournalError(f"the journal {str(path)!r} is damaged: its first line is missing")
+        elif isinstance(line, BeginLine):
+            entry = _entry(line, path)
+            by_number[line.n] = entry
+            run.entries.append(entry)
+        elif isinstance(line, FinishLine):
+            run.finished = True
+        elif line.n in by_number:
+            by_number[line.n].outcome, by_number[line.n].reason = line.outcome, line.reason
+    return run if run is not None else Run(name, "write", "", None)
+
+
+def _entry(line: BeginLine, path: Path) -> Entry:
+    try:
+        file, copy = decode_path(line.path, str(path)), decode_path(line.copy_path, str(path))
+    except PlanError as error:
+        raise JournalError(f"the journal is damaged: {error}") from error
+    state = FileState(line.size, line.mtime_ns)
+    return Entry(line.n, Rewrite(file, state, line.payload, line.before, line.after), copy)
+
+
+def _lock(descriptor: int) -> bool:
+    """Hold a journal for this process until it is closed; False where another one holds it."""
+    with suppress(ImportError):
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # A file system without locks.
+    return True
+
+
+def _cannot_write(path: Path, error: OSError) -> JournalError:
+    return JournalError(
+        f"cannot write the journal {str(path)!r}: {error.strerror}. Nothing is written without it; name another folder "
+        "with --journal"
+    )

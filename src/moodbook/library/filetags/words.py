@@ -1,0 +1,34 @@
+"""The owner's own words for those of a model."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+from moodbook.errors import DataError
+
+
+def read_words(path: Path, tags: Iterable[str]) -> dict[str, str]:
+    """Read a TOML file that maps words of a model to words of the owner.
+
+    Args:
+        path: Lines such as ``dark = "gloomy"``; an empty word drops the model's.
+        tags: The words that the model knows.
+
+    Raises:
+        DataError: The file cannot be read, names a word that the model does not know, or maps to what is no word.
+    """
+    known = list(tags)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read the words {str(path)!r}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f'{str(path)!r} is no TOML file of lines like dark = "gloomy": {error}') from error
+    for word, own in document.items():
+        if word not in known:
+            raise DataError(f"{str(path)!r}: the model does not know {word!r}; it knows {', '.join(known)}")
+        if not isinstance(own, str) or not own.isprintable():
+            raise DataError(f'{str(path)!r}: expected a word for {word!r}, or "" to drop it, got {own!r}')
+    return {word: own.strip() for word, own in document.items()}

@@ -1,0 +1,305 @@
+"""`moodbook write`, `undo` and `doctor`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+from click.testing import Result
+from mutagen.oggopus import OggOpus
+from typer.testing import CliRunner
+
+from moodbook.cli.app import app
+from moodbook.library.filetags import build_plan, open_journal, read_fields
+from moodbook.library.filetags.plan import Proposal
+from moodbook.library.filetags.rewrite import new_copy_name
+from moodbook.model.tagger import Tagger
+
+RECORDINGS = Path(__file__).parents[2] / "examples" / "recordings"
+Call = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first four seconds of two real recordings."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name in ("lava", "taiko"):
+        samples, rate = soundfile.read(RECORDINGS / f"{name}.opus", frames=4 * 48_000)
+        soundfile.write(folder / f"{name}.opus", samples, rate, format="OGG", subtype="OPUS")
+    return folder
+
+
+@pytest.fixture
+def music(clips: Path, tmp_path: Path) -> Path:
+    """A fresh folder of them."""
+    return Path(shutil.copytree(clips, tmp_path / "music"))
+
+
+@pytest.fixture
+def call(tiny_bundle, tmp_path: Path) -> Call:
+    """Run a verb with the tiny model and a journal of the test's own."""
+
+    def run(verb: str, *arguments: object, **keywords: object) -> Result:
+        options = ["--journal", str(tmp_path / "journal")]
+        if verb == "write" and "--apply" not in arguments:
+            options += ["--model", str(tiny_bundle.folder)]
+        return CliRunner().invoke(app, [verb, *options, *map(str, arguments)], **keywords)
+
+    return run
+
+
+def records(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def mood(path: Path) -> list[str]:
+    return list(OggOpus(path).get("mood", []))
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_without_a_terminal_it_is_a_dry_run(call: Call, music: Path, tmp_path: Path) -> None:
+    before = bytes_of(music)
+    done = call("write", music, "--top", 2)
+    assert done.exit_code == 0
+    assert [record["status"] for record in records(done.stdout)] == ["planned", "planned"]
+    assert done.stderr == "moodbook: this was a dry run: nothing was written; --yes writes\n"
+    assert bytes_of(music) == before
+    assert not (tmp_path / "journal").exists()
+
+
+def test_it_writes_and_undo_puts_back(call: Call, music: Path, tiny_bundle, tmp_path: Path) -> None:
+    done = call("write", music, "--top", 2, "--yes")
+    assert done.exit_code == 0, done.stderr
+    tagger = Tagger(tiny_bundle)
+    for record in records(done.stdout):
+        words = [strength.tag for strength in tagger(record["path"]).top(2)]
+        assert record == {"path": record["path"], "status": "written", "before": [], "after": words}
+        assert mood(Path(record["path"])) == words
+        (text,) = read_fields(Path(record["path"]))["MOODBOOK_SCORES"]
+        assert json.loads(text)["sha256"] == tiny_bundle.sha256
+        assert set(json.loads(text)["scores"]) == set(tiny_bundle.tags)
+    assert done.stderr.startswith("moodbook: to undo this: moodbook undo ")
+    assert done.stderr.endswith(f" --journal {tmp_path / 'journal'}\n")
+
+    again = call("write", music, "--top", 2, "--yes")
+    assert [record["status"] for record in records(again.stdout)] == ["unchanged", "unchanged"]
+    assert again.stderr == "moodbook: nothing to write\n"
+
+    (run,) = records(call("undo", "--list").stdout)
+    assert (run["what"], run["written"], run["failed"], run["state"]) == ("write", 2, 0, "done")
+    dry = call("undo")
+    assert [record["status"] for record in records(dry.stdout)] == ["planned", "planned"]
+    assert mood(music / "lava.opus")
+    undone = call("undo", run["run"], "--yes")
+    assert undone.exit_code == 0
+    assert [record["after"] for record in records(undone.stdout)] == [[], []]
+    assert not mood(music / "lava.opus")
+    assert [row["state"] for row in records(call("undo", "--list").stdout)] == ["undone", "done"]
+    nothing = call("undo", "--yes")
+    assert nothing.exit_code == 2
+    assert "there is nothing to undo" in nothing.stderr
+    gone = call("undo", run["run"], "--yes")
+    assert (gone.exit_code, gone.stderr) == (0, f"moodbook: nothing to undo in run {run['run']}\n")
+
+
+def test_a_saved_plan_is_written_later_without_a_model(call: Call, music: Path, tmp_path: Path) -> None:
+    done = call("write", music, "--top", 1, "--plan", tmp_path / "plan.json")
+    assert done.exit_code == 0
+    assert done.stderr == f"moodbook: saved; to write it: moodbook write --apply {tmp_path / 'plan.json'}\n"
+    assert not mood(music / "lava.opus")
+    applied = call("write", "--apply", tmp_path / "plan.json", "--yes")
+    assert applied.exit_code == 0, applied.stderr
+    assert mood(music / "lava.opus") == records(done.stdout)[0]["after"]
+    late = call("write", "--apply", tmp_path / "plan.json", "--yes")
+    assert late.exit_code == 1
+    assert {record["status"] for record in records(late.stdout)} == {"failed"}
+    assert "2 of 2 failed" in late.stderr
+
+
+def test_bad_files_stop_nothing(call: Call, music: Path) -> None:
+    (music / "bad.mp3").write_text("no")
+    (music / "lava.opus").chmod(0o444)
+    done = call("write", music, music / "absent.flac", "--top", 1, "--yes")
+    assert done.exit_code == 1
+    status = {Path(record["path"]).name: record["status"] for record in records(done.stdout)}
+    assert status == {"bad.mp3": "failed", "absent.flac": "failed", "lava.opus": "failed", "taiko.opus": "written"}
+    assert "moodbook: 3 of 4 cannot be written" in done.stderr
+    assert mood(music / "taiko.opus")
+
+
+def test_words_merge_and_overwrite(call: Call, music: Path, tmp_path: Path, tiny_bundle) -> None:
+    path = music / "lava.opus"
+    sound = OggOpus(path)
+    sound["MOOD"] = ["mine"]
+    sound.save()
+    words = tmp_path / "words.toml"
+    words.write_text("\n".join(f'{tag} = "so {tag}"' for tag in tiny_bundle.tags))
+    assert call("write", path, "--top", 1, "--yes").exit_code == 0
+    assert mood(path) == ["mine"]
+    assert call("write", path, "--top", 1, "--yes", "--merge", "--words", words).exit_code == 0
+    assert mood(path)[0] == "mine"
+    assert mood(path)[1].startswith("so ")
+    assert call("write", path, "--minimum", 0, "--yes", "--overwrite", "--words", words).exit_code == 0
+    assert sorted(mood(path)) == sorted(f"so {tag}" for tag in tiny_bundle.tags)
+
+
+def test_the_time_of_change_is_kept_unless_asked(call: Call, music: Path) -> None:
+    for name in ("lava.opus", "taiko.opus"):
+        os.utime(music / name, ns=(10**18, 10**18))
+    call("write", music / "lava.opus", "--top", 1, "--yes")
+    call("write", music / "taiko.opus", "--top", 1, "--yes", "--touch")
+    assert (music / "lava.opus").stat().st_mtime_ns == 10**18
+    assert (music / "taiko.opus").stat().st_mtime_ns > 10**18
+
+
+def test_a_file_below_the_threshold_gets_nothing(call: Call, music: Path) -> None:
+    done = call("write", music, "--minimum", 1, "--yes")
+    assert {record["reason"] for record in records(done.stdout)} == {"no word is strong enough for it"}
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name files or folders, or a saved plan"),
+        (["x", "--apply", "p"], "name files or folders, or a saved plan"),
+        (["x", "--merge", "--overwrite"], "exclude each other"),
+        (["--apply", "p", "--plan", "q"], "exclude each other"),
+        (["--apply", "missing.json"], "cannot read the plan 'missing.json'"),
+        (["."], "found no audio below ."),
+        (["x", "--words", "missing.toml"], "cannot read the words 'missing.toml'"),
+    ],
+)
+def test_what_cannot_be_run_exits_with_2(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    done = call("write", *arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_journal_that_cannot_be_written_keeps_every_file(call: Call, music: Path, tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text("a file")
+    before = bytes_of(music)
+    done = call("write", music, "--top", 1, "--yes")
+    assert done.exit_code == 2
+    assert "cannot write the journal" in done.stderr
+    assert bytes_of(music) == before
+
+
+def leave_a_crash(music: Path, journal: Path) -> Path:
+    """Leave what a crash leaves: a journal without its end, and a half copy."""
+    path = music / "lava.opus"
+    (task,) = build_plan([Proposal(path, ("calm",), {"calm": 0.5}, "m", "0" * 64)]).tasks
+    copy = new_copy_name(path)
+    with open_journal(journal, "write") as opened:
+        opened.begin(task, copy)
+    copy.write_bytes(b"half")
+    return copy
+
+
+def test_the_doctor_cleans_up_and_says_what(call: Call, music: Path, tmp_path: Path) -> None:
+    copy = leave_a_crash(music, tmp_path / "journal")
+    done = call("doctor")
+    assert done.exit_code == 0
+    assert [(record["kind"], record["path"]) for record in records(done.stdout)] == [
+        ("copy removed", str(copy)),
+        ("file is old", str(music / "lava.opus")),
+    ]
+    assert not copy.exists()
+    assert call("doctor").stdout == ""
+
+
+def test_the_next_run_cleans_up_too(call: Call, music: Path, tmp_path: Path) -> None:
+    copy = leave_a_crash(music, tmp_path / "journal")
+    done = call("write", music, "--top", 1, "--yes")
+    assert done.exit_code == 0
+    assert not copy.exists()
+    assert "moodbook: 2 left by a run that was cut off" in done.stderr
+
+
+def test_what_needs_eyes_ends_the_doctor_with_1(call: Call, music: Path, tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "x.jsonl").write_text("[]\n[]\n")
+    assert call("doctor").exit_code == 1
+    assert call("undo", "--list").exit_code == 1
+
+
+def test_undo_leaves_what_somebody_changed(call: Call, music: Path) -> None:
+    call("write", music, "--top", 1, "--yes")
+    sound = OggOpus(music / "lava.opus")
+    sound["MOOD"] = ["mine"]
+    sound.save()
+    done = call("undo", "--yes")
+    assert done.exit_code == 1
+    assert "1 of 2 cannot be undone" in done.stderr
+    assert mood(music / "lava.opus") == ["mine"]
+    assert not mood(music / "taiko.opus")
+
+
+def on_a_terminal(arguments: list[str], answer: str, folder: Path) -> tuple[int, str]:
+    """Run moodbook on a pseudo-terminal, answer its question, and give exit code and text."""
+    main, other = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "dumb", "PYTHONUTF8": "1", "MOODBOOK_DATA": str(folder)}
+    command = [sys.executable, "-c", "from moodbook.cli.app import main; main()", *arguments]
+    process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment, cwd=folder)
+    os.close(other)
+    text = b""
+    answered = False
+    while select.select([main], [], [], 60)[0]:
+        try:
+            data = os.read(main, 1 << 16)
+        except OSError:
+            break
+        if not data:
+            break
+        text += data
+        if not answered and b"[y/N]" in text:
+            answered = True
+            os.write(main, answer.encode() + b"\n")
+    os.close(main)
+    return process.wait(), text.decode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_on_a_terminal_it_shows_and_asks(music: Path, tiny_bundle, tmp_path: Path) -> None:
+    before = bytes_of(music)
+    model = ["--model", str(tiny_bundle.folder)]
+    code, text = on_a_terminal(["write", "music", *model, "--top", "1"], "n", tmp_path)
+    assert code == 0, text
+    assert "mood then" in text
+    assert "music/lava.opus" in text
+    assert "Write 2 files?" in text
+    assert "nothing was written" in text
+    assert bytes_of(music) == before
+
+    code, text = on_a_terminal(["write", "music", *model, "--top", "1"], "y", tmp_path)
+    assert code == 0
+    assert "2 written" in text
+    assert "to undo this: moodbook undo" in text
+    assert mood(music / "lava.opus")
+    assert list((tmp_path / "journal").glob("*.jsonl"))
+
+    code, text = on_a_terminal(["undo", "--list"], "", tmp_path)
+    assert "started" in text
+    code, text = on_a_terminal(["undo"], "y", tmp_path)
+    assert code == 0
+    assert "2 written" in text
+    assert not mood(music / "lava.opus")
+    code, text = on_a_terminal(["doctor"], "", tmp_path)
+    assert code == 0
+    assert "All is well. Runs on record: 2, none of them cut off." in text

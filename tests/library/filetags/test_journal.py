@@ -1,0 +1,297 @@
+"""The journal, what it undoes, and what a doctor finds after a crash."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mutagen.flac import FLAC
+
+from moodbook import audio
+from moodbook.errors import JournalError
+from moodbook.library.filetags import (
+    Proposal,
+    Written,
+    apply_tasks,
+    build_plan,
+    choose_run,
+    is_undone,
+    open_journal,
+    plan_undo,
+    read_fields,
+    read_runs,
+    recover,
+)
+from moodbook.library.filetags.journal import list_runs, read_run
+from moodbook.library.filetags.rewrite import new_copy_name
+
+MusicFile = Callable[..., Path]
+
+
+def write(folder: Path, *paths: Path, words: tuple[str, ...] = ("calm",)) -> str:
+    """Write words into files; give the name of the run."""
+    plan = build_plan([Proposal(path, words, {"calm": 0.5}, "m", "0" * 64) for path in paths], "overwrite")
+    with open_journal(folder, "write") as journal:
+        assert [result.status for result in apply_tasks(plan.tasks, journal)] == ["written"] * len(paths)
+    return journal.name
+
+
+def undo(folder: Path, name: str | None = None) -> list[Written]:
+    plan = plan_undo(choose_run(folder, name))
+    with open_journal(folder, "undo", undoes=plan.run.name) as journal:
+        return [*plan.others, *apply_tasks(plan.tasks, journal)]
+
+
+@pytest.fixture
+def songs(music_file: MusicFile) -> list[Path]:
+    paths = [music_file("flac", f"{n}.flac") for n in range(2)]
+    sound = FLAC(paths[1])
+    sound["Mood"] = ["old", "older"]
+    sound.save()
+    return paths
+
+
+class TestUndo:
+    def test_the_last_run_then_the_one_before(self, songs: list[Path], journal: Path) -> None:
+        before = [read_fields(path) for path in songs]
+        first, second = write(journal, *songs), write(journal, *songs, words=("dark",))
+        assert read_fields(songs[0])["MOOD"] == ["dark"]
+
+        undo(journal)
+        assert read_fields(songs[0])["MOOD"] == ["calm"]
+        undo(journal)
+        assert [read_fields(path) for path in songs] == before
+        runs, damaged = read_runs(journal)
+        assert damaged == []
+        assert [is_undone(run, runs) for run in runs if run.command == "write"] == [True, True]
+        assert {run.name for run in runs} >= {first, second}
+        with pytest.raises(JournalError, match="nothing to undo"):
+            choose_run(journal, None)
+
+    def test_an_undoing_can_be_undone(self, songs: list[Path], journal: Path) -> None:
+        write(journal, *songs)
+        written = [read_fields(path) for path in songs]
+        undo(journal)
+        (run,) = [run for run in read_runs(journal)[0] if run.command == "undo"]
+        undo(journal, run.name)
+        assert [read_fields(path) for path in songs] == written
+
+    def test_a_file_that_somebody_changed_is_left_alone(self, songs: list[Path], journal: Path) -> None:
+        write(journal, *songs)
+        sound = FLAC(songs[0])
+        sound["MOOD"] = "mine"
+        sound.save()
+        results = {result.path: result for result in undo(journal)}
+        assert results[songs[0]].status == "failed"
+        assert results[songs[0]].reason == "it no longer holds what was written, but mine. It is left alone."
+        assert FLAC(songs[0])["mood"] == ["mine"]
+        assert read_fields(songs[1]) == {"Mood": ["old", "older"]}
+        runs, _ = read_runs(journal)
+        assert not is_undone(runs[0], runs)
+
+    def test_other_tags_and_other_music_may_have_changed(
+        self, songs: list[Path], journal: Path, music_file: MusicFile
+    ) -> None:
+        write(journal, *songs)
+        sound = FLAC(songs[0])
+        sound["title"] = "New title"
+        sound.save()
+        assert [result.status for result in undo(journal)] == ["written", "written"]
+        assert FLAC(songs[0])["title"] == ["New title"]
+
+    def test_files_that_are_gone_or_old_again(self, songs: list[Path], journal: Path, tmp_path: Path) -> None:
+        shutil.copy2(songs[1], tmp_path / "backup")
+        write(journal, *songs)
+        songs[0].unlink()
+        shutil.copy2(tmp_path / "backup", songs[1])
+        statuses = {result.path: (result.status, result.reason) for result in undo(journal)}
+        assert statuses[songs[0]][0] == "failed"
+        assert "No such file" in statuses[songs[0]][1]
+        assert statuses[songs[1]] == ("unchanged", "it holds again what it held before")
+
+    def test_a_run_that_does_not_exist(self, journal: Path) -> None:
+        with pytest.raises(JournalError, match="there is no run 'x'"):
+            choose_run(journal, "x")
+        with pytest.raises(JournalError, match="is no name of a run"):
+            choose_run(journal, "../x")
+        assert list_runs(journal) == []
+
+
+class TestAfterACrash:
+    def crash(self, songs: list[Path], journal: Path, *, lines: int, torn: bytes = b"") -> str:
+        """Leave a journal as a crash would: its first lines, and a part of the next."""
+        name = write(journal, *songs)
+        path = journal / f"{name}.jsonl"
+        kept = path.read_bytes().splitlines(keepends=True)[:lines]
+        path.write_bytes(b"".join(kept) + torn)
+        return name
+
+    def test_before_the_first_line(self, songs: list[Path], journal: Path) -> None:
+        for song, torn in zip(songs, (b"", b'{"event": "ru'), strict=True):
+            name = self.crash([song], journal, lines=0, torn=torn)
+            assert read_runs(journal) == ([], [])
+            assert list(recover(journal)) == []
+            assert not (journal / f"{name}.jsonl").exists()
+
+    def test_in_the_midst_of_a_line(self, songs: list[Path], journal: Path) -> None:
+        name = self.crash(songs, journal, lines=3, torn=b'{"event": "begin", "n": 1, "pa')
+        assert not read_run(journal, name).finished
+        assert list(recover(journal)) == []  # Every file that was begun has its end.
+        run = read_run(journal, name)
+        assert run.finished
+        assert [entry.outcome for entry in run.entries] == ["written"]
+
+    def test_a_file_that_is_new_or_old_or_neither(self, songs: list[Path], journal: Path) -> None:
+        before = songs[0].read_bytes()
+        name = self.crash(songs[:1], journal, lines=2)
+        (finding,) = recover(journal)
+        assert (finding.kind, finding.path, finding.run) == ("file is new", songs[0], name)
+        assert not finding.needs_care
+        assert undo(journal)[0].status == "written"
+
+        songs[0].write_bytes(before)
+        self.crash(songs[:1], journal, lines=2)
+        songs[0].write_bytes(before)
+        (finding,) = recover(journal)
+        assert finding.kind == "file is old"
+
+        self.crash(songs[:1], journal, lines=2)
+        sound = FLAC(songs[0])
+        sound["mood"] = "mine"
+        sound.save()
+        (finding,) = recover(journal)
+        assert (finding.kind, finding.needs_care) == ("file was changed", True)
+
+        self.crash(songs[1:], journal, lines=2)
+        songs[1].unlink()
+        (finding,) = recover(journal)
+        assert finding.kind == "file was changed"
+        assert "it cannot be looked at" in finding.message
+
+    def test_the_copy_is_removed_and_nothing_else(self, songs: list[Path], journal: Path) -> None:
+        plan = build_plan([Proposal(path, ("calm",), {}, "m", "0" * 64) for path in songs], "overwrite")
+        stranger = songs[0].with_name(".moodbook-notes.part")
+        stranger.write_text("mine")
+        copies = [new_copy_name(songs[0]), stranger]
+        with open_journal(journal, "write") as opened:
+            for task, copy in zip(plan.tasks, copies, strict=True):
+                opened.begin(task, copy)
+        copies[0].write_bytes(b"half")
+        findings = list(recover(journal))
+        assert [finding.kind for finding in findings] == ["copy removed", "file is old", "file is old"]
+        assert not copies[0].exists()
+        assert stranger.read_text() == "mine"
+        assert list(recover(journal)) == []
+
+    def test_a_copy_that_cannot_be_removed(
+        self, songs: list[Path], journal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (task,) = build_plan([Proposal(songs[0], ("calm",), {}, "m", "0" * 64)]).tasks
+        copy = new_copy_name(songs[0])
+        with open_journal(journal, "write") as opened:
+            opened.begin(task, copy)
+        copy.write_bytes(b"half")
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "unlink", refuse)
+        finding, _ = recover(journal)
+        assert finding.needs_care
+        assert "cannot be removed: Permission denied" in finding.message
+
+    @pytest.mark.skipif(os.name != "posix", reason="needs locks")
+    def test_a_run_that_goes_on_is_left_alone(self, songs: list[Path], journal: Path) -> None:
+        (task,) = build_plan([Proposal(songs[0], ("calm",), {}, "m", "0" * 64)]).tasks
+        copy = new_copy_name(songs[0])
+        with open_journal(journal, "write") as opened:
+            opened.begin(task, copy)
+            copy.write_bytes(b"being written")
+            (finding,) = recover(journal)
+            assert finding.kind == "run goes on"
+            assert copy.exists()
+        assert [finding.kind for finding in recover(journal)] == ["copy removed", "file is old"]
+
+    @pytest.mark.parametrize("line", [b"\xff\xfe\n", b'{"event": "jump"}\n', b"[]\n"])
+    def test_a_damaged_journal_is_told_and_kept(self, songs: list[Path], journal: Path, line: bytes) -> None:
+        good = write(journal, songs[0])
+        bad = journal / "20200101-000000-abcdef.jsonl"
+        bad.write_bytes(line * 3)
+        (finding,) = recover(journal)
+        assert (finding.kind, finding.needs_care) == ("journal damaged", True)
+        assert bad.read_bytes() == line * 3
+        runs, damaged = read_runs(journal)
+        assert [run.name for run in runs] == [good]
+        assert "is damaged in line" in damaged[0]
+
+    def test_a_line_that_names_no_file(self, songs: list[Path], journal: Path) -> None:
+        name = write(journal, songs[0])
+        path = journal / f"{name}.jsonl"
+        path.write_bytes(path.read_bytes().replace(b'"path": {"path"', b'"path": {"place"'))
+        with pytest.raises(JournalError, match="names no file"):
+            read_run(journal, name)
+
+    def test_a_disk_that_is_not_there_keeps_the_run_open(
+        self, songs: list[Path], journal: Path, tmp_path: Path
+    ) -> None:
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        song = Path(shutil.move(songs[0], disk))
+        self.crash([song], journal, lines=2)
+        disk.rename(tmp_path / "elsewhere")
+        assert list(recover(journal)) == []
+        assert not read_runs(journal)[0][0].finished
+        (tmp_path / "elsewhere").rename(disk)
+        assert [finding.kind for finding in recover(journal)] == ["file is new"]
+        assert undo(journal)[0].status == "written"
+
+    def test_a_journal_without_its_first_line(self, songs: list[Path], journal: Path) -> None:
+        name = write(journal, songs[0])
+        path = journal / f"{name}.jsonl"
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+        with pytest.raises(JournalError, match="its first line is missing"):
+            read_run(journal, name)
+
+
+class TestPlaces:
+    def test_a_folder_that_is_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("x")
+        with (
+            pytest.raises(JournalError, match="cannot write the journal"),
+            open_journal(tmp_path / "file", "write"),
+        ):
+            pass
+        assert list_runs(tmp_path / "file") == []
+
+    def test_a_journal_that_cannot_be_read(self, journal: Path) -> None:
+        (journal / "x.jsonl").mkdir(parents=True)
+        with pytest.raises(JournalError, match="cannot read the journal"):
+            read_run(journal, "x")
+        (finding,) = recover(journal)
+        assert finding.kind == "journal damaged"
+
+    def test_nobody_else_reads_it(self, songs: list[Path], journal: Path) -> None:
+        name = write(journal, songs[0])
+        assert (journal / f"{name}.jsonl").stat().st_mode & 0o077 == 0
+
+    def test_an_interrupted_run_leaves_the_file_and_no_copy(
+        self, songs: list[Path], journal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plan = build_plan([Proposal(path, ("calm",), {}, "m", "0" * 64) for path in songs], "overwrite")
+        data = songs[0].read_bytes()
+
+        def interrupt(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(audio, "load", interrupt)
+        with open_journal(journal, "write") as opened, pytest.raises(KeyboardInterrupt):
+            list(apply_tasks(plan.tasks, opened))
+        assert songs[0].read_bytes() == data
+        assert sorted(path.name for path in songs[0].parent.glob("*")) == ["0.flac", "1.flac", "journal"]
+        (run,), _ = read_runs(journal)
+        assert [(entry.outcome, entry.reason) for entry in run.entries] == [
+            ("failed", "interrupted: KeyboardInterrupt")
+        ]

@@ -1,0 +1,213 @@
+"""Plans: which words, what is skipped, and the document."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mutagen.flac import FLAC
+
+from moodbook.errors import DataError, PlanError
+from moodbook.library.filetags import (
+    Proposal,
+    Skipped,
+    build_plan,
+    check_early,
+    load_plan,
+    moods,
+    propose,
+    read_words,
+    save_plan,
+)
+from moodbook.model.scores import TagFailure, TagScores
+from moodbook.tags import TagSet
+
+MusicFile = Callable[..., Path]
+
+
+def scores_of(path: Path) -> TagScores:
+    probabilities = np.array([0.2, 0.9, 0.6, 0.7], dtype=np.float32)
+    return TagScores(
+        path=path,
+        tags=TagSet(("calm", "dark", "epic", "fast")),
+        probabilities=probabilities,
+        decisions=np.array([True, True, False, False]),
+        taggram=probabilities[None],
+        filled=np.ones(1, dtype=np.float32),
+        segment_seconds=23.8,
+        duration_seconds=23.8,
+        padded=False,
+        note="",
+        model_name="tiny",
+        model_sha256="0" * 64,
+    )
+
+
+def proposal(path: Path, *words: str) -> Proposal:
+    return Proposal(path, words, {"calm": 0.5}, "tiny", "0" * 64)
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("choice", "words"),
+        [
+            ({}, ("dark", "calm")),
+            ({"top": 3}, ("dark", "fast", "epic")),
+            ({"minimum": 0.65}, ("dark", "fast")),
+            ({"minimum": 0.65, "top": 1}, ("dark",)),
+            ({"minimum": 0.95}, ()),
+            ({"words": {"dark": "gloomy", "calm": ""}}, ("gloomy",)),
+            ({"words": {"dark": "calm"}}, ("calm",)),
+        ],
+    )
+    def test_which(self, choice: dict, words: tuple[str, ...]) -> None:
+        made = propose(scores_of(Path("a")), **choice)
+        assert made.words == words
+        assert list(made.scores) == ["calm", "dark", "epic", "fast"]
+
+    def test_the_owners_words(self, tmp_path: Path) -> None:
+        path = tmp_path / "words.toml"
+        path.write_text('dark = "gloomy "\n"calm" = ""\n', encoding="utf-8")
+        assert read_words(path, ("calm", "dark")) == {"dark": "gloomy", "calm": ""}
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ('drak = "x"', "the model does not know 'drak'; it knows calm, dark"),
+            ("dark = 3", "expected a word for 'dark'"),
+            ('dark = "a\\nb"', "expected a word for 'dark'"),
+            ("dark", "is no TOML file of lines like"),
+            (b"\xff\xfe", "is no TOML file of lines like"),
+        ],
+    )
+    def test_words_that_cannot_be_meant(self, tmp_path: Path, text: str | bytes, message: str) -> None:
+        path = tmp_path / "words.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(DataError, match=message):
+            read_words(path, ("calm", "dark"))
+
+    def test_words_that_cannot_be_read(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="No such file or directory"):
+            read_words(tmp_path / "no.toml", ("calm",))
+
+
+class TestPolicies:
+    @pytest.fixture
+    def path(self, music_file: MusicFile) -> Path:
+        path = music_file("flac")
+        sound = FLAC(path)
+        sound["mood"] = ["Dark", "old"]
+        sound.save()
+        return path
+
+    def test_empty_keeps_what_is_there(self, path: Path) -> None:
+        plan = build_plan([proposal(path, "calm")])
+        assert plan.skipped == [Skipped(path, ["Dark", "old"], "it has a mood already")]
+        assert not plan.tasks
+
+    def test_merge_adds_what_is_new(self, path: Path) -> None:
+        (task,) = build_plan([proposal(path, "dark", "calm")], "merge").tasks
+        assert moods(task.after) == ["Dark", "old", "calm"]
+        assert set(task.after) == {"mood", "MOODBOOK_SCORES"}
+
+    def test_overwrite_replaces(self, path: Path) -> None:
+        (task,) = build_plan([proposal(path, "calm")], "overwrite").tasks
+        assert moods(task.after) == ["calm"]
+        assert task.before == {"mood": ["Dark", "old"]}
+
+    def test_no_word_is_no_reason_to_write(self, path: Path, music_file: MusicFile) -> None:
+        plan = build_plan([proposal(path), proposal(music_file("opus"))], "overwrite")
+        assert [skipped.reason for skipped in plan.skipped] == ["no word is strong enough for it"] * 2
+
+    def test_what_needs_no_listening(self, path: Path, music_file: MusicFile, tmp_path: Path) -> None:
+        assert check_early(path, "empty") == Skipped(path, ["Dark", "old"], "it has a mood already")
+        assert check_early(path, "merge") is None
+        assert check_early(music_file("opus"), "empty") is None
+        assert isinstance(check_early(tmp_path / "no.mp3", "empty"), TagFailure)
+
+    def test_what_was_said_before_is_handed_through(self, path: Path) -> None:
+        failure, skipped = TagFailure(path, "bad"), Skipped(path, [], "why")
+        plan = build_plan([failure, skipped])
+        assert (plan.failures, plan.skipped, plan.tasks) == ([failure], [skipped], [])
+
+
+class TestDocument:
+    def test_it_comes_back_as_it_was(self, music_file: MusicFile, tmp_path: Path) -> None:
+        name = os.fsdecode(b"caf\xe9.flac") if sys.platform == "linux" else "caf\u00e9.flac"
+        path = tmp_path / name
+        shutil.copy(music_file("flac"), path)
+        plan = build_plan(
+            [proposal(path, "träumerisch"), TagFailure(Path("x\udcff.mp3"), "bad \x1b"), Skipped(path, ["a"], "why")],
+            "merge",
+        )
+        save_plan(plan, tmp_path / "plan.json")
+        json.loads((tmp_path / "plan.json").read_text("utf-8"))
+        again = load_plan(tmp_path / "plan.json")
+        assert (again.tasks, again.skipped, again.policy) == (plan.tasks, plan.skipped, "merge")
+        assert again.failures == [TagFailure(Path("x\udcff.mp3"), r"bad \x1b")]
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"version": 2}, "version"),
+            ({"kind": "playlist"}, "kind"),
+            ({"files": [{}]}, "files.0.path"),
+            ({"extra": 1}, "extra"),
+            ({"files": 3}, "files"),
+        ],
+    )
+    def test_what_is_no_plan(self, tmp_path: Path, change: dict, message: str) -> None:
+        document = {"kind": "moodbook plan", "version": 1, "created": "", "policy": "empty", "files": [], **change}
+        (tmp_path / "plan.json").write_text(json.dumps(document))
+        with pytest.raises(PlanError, match=rf"is no plan of version 1: {message}"):
+            load_plan(tmp_path / "plan.json")
+
+    @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[" * 100_000, b"{}", b"null"])
+    def test_what_is_no_document(self, tmp_path: Path, data: bytes) -> None:
+        (tmp_path / "plan.json").write_bytes(data)
+        with pytest.raises(PlanError, match="is no plan of version 1"):
+            load_plan(tmp_path / "plan.json")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"path": {}}, "names no file"),
+            ({"path": {"path": "a\0b"}}, "names no file"),
+            ({"path": {"path": "a", "shell": "rm"}}, "names no file"),
+            ({"after": {str(n): ["x"] for n in range(9)}}, "more fields or values"),
+            ({"after": {"MOOD": ["x"] * 1_001}}, "more fields or values"),
+        ],
+    )
+    def test_files_that_cannot_be_meant(self, tmp_path: Path, change: dict, message: str) -> None:
+        file = {
+            "path": {"path": "a"},
+            "size": 1,
+            "mtime_ns": 1,
+            "payload_sha256": "0" * 64,
+            "before": {},
+            "after": {},
+            **change,
+        }
+        document = {"kind": "moodbook plan", "version": 1, "created": "", "policy": "empty", "files": [file]}
+        (tmp_path / "plan.json").write_text(json.dumps(document))
+        with pytest.raises(PlanError, match=message):
+            load_plan(tmp_path / "plan.json")
+
+    def test_places_that_cannot_be_used(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(PlanError, match="No such file or directory"):
+            load_plan(tmp_path / "no.json")
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        with pytest.raises(PlanError, match="No space left on device"):
+            save_plan(build_plan([]), tmp_path / "plan.json")
+        assert list(tmp_path.iterdir()) == []
