@@ -100,6 +100,23 @@ def test_a_search(scanned: Callable[..., Result], music: Path) -> None:
     assert nothing.stderr == "moodbook: nothing in the catalogue is like this\n"
 
 
+def test_the_table_of_a_terminal(scanned: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, music: Path) -> None:
+    monkeypatch.setattr("moodbook.cli.catalogue.sys", Terminal())
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(music)
+    table = scanned("search", "epic>=0", "--sort", "path").stdout.splitlines()
+    assert [line.split()[2] for line in table] == [f"{name}.flac" for name in sorted(NAMES)]
+    assert {line.split()[1] for line in table} == {"0:02"}
+    assert all(0 <= float(line.split()[0]) <= 1 for line in table)
+
+
+class Terminal:
+    """The module sys, with a stdout that says it is a terminal."""
+
+    stdout = type("Stdout", (), {"isatty": staticmethod(lambda: True)})()
+    stderr = sys.stderr
+
+
 def test_a_wrong_query_is_pointed_at(scanned: Callable[..., Result]) -> None:
     done = scanned("search", "calm and epci>0.5")
     assert done.exit_code == 2

@@ -60,8 +60,8 @@ def test_a_killed_scan_goes_on(
         for attempt in range(kills // ROUNDS):
             catalogue = tmp_path / f"{attempt}.sqlite"
             for number in range(ROUNDS):
-                # Before a statement, more of them towards the beginning, since much is done already; or anywhere.
-                moment = f"{rng.uniform(0, seconds)} s" if number == 2 else str(rng.randrange(statements // 2))
+                # Before a statement, not far into the scan, so that ten kills lead through all of it; or anywhere.
+                moment = f"{rng.uniform(0, seconds)} s" if number % 5 == 2 else str(rng.randrange(statements // 5))
                 *_, code = scan(catalogue, moment)
                 killed += code == -9
                 if catalogue.exists() and catalogue.stat().st_size:
