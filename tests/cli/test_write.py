@@ -251,6 +251,45 @@ def test_undo_leaves_what_somebody_changed(call: Call, music: Path) -> None:
     assert not mood(music / "taiko.opus")
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the verbs take their output for a terminal, and somebody on it who says yes."""
+    for module in ("filetags", "undo", "doctor"):
+        monkeypatch.setattr(f"moodbook.cli.{module}.prints_json", lambda as_json: as_json)
+    for module in ("write", "undo"):
+        monkeypatch.setattr(f"moodbook.cli.{module}.ask", lambda question, as_json: True)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_tables_of_every_verb(call: Call, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (music / "bad.mp3").write_text("no")
+    done = call("write", music, "--top", 1)
+    assert done.exit_code == 1
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["file", "mood", "now", "mood", "then"]
+    assert lines[1].split() == ["music/lava.opus", "-", *mood(music / "lava.opus")]
+    assert lines[3] == "2 written"
+    again = call("write", music / "lava.opus", "--top", 1)
+    assert "1 need nothing\n  " in again.stderr
+    assert call("undo", "--list").stdout.splitlines()[1].split()[-1] == "done"
+    undone = call("undo")
+    assert undone.stdout.splitlines()[-1] == "2 written"
+    assert "undone" in call("undo", "--list").stdout
+    assert call("doctor").stdout == "All is well. Runs on record: 2, none of them cut off.\n"
+    leave_a_crash(music, tmp_path / "journal")
+    assert [line.partition(":")[0] for line in call("doctor").stdout.splitlines()] == ["copy removed", "file is old"]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_long_table_is_cut_and_an_empty_journal_is_said(
+    call: Call, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moodbook.cli.filetags._SHOWN_ROWS", 1)
+    assert "no run has a journal" in call("undo", "--list").stderr
+    assert "and 1 more" in call("write", music, "--top", 1).stdout
+
+
 def on_a_terminal(arguments: list[str], answer: str, folder: Path) -> tuple[int, str]:
     """Run moodbook on a pseudo-terminal, answer its question, and give exit code and text."""
     main, other = pty.openpty()

@@ -1,1 +1,1 @@
-"""A music library: the catalogue of what it holds, what can be asked of it, and what is written into its files."""
+"""A music library: the catalogue of what it holds, and what can be asked of it."""
