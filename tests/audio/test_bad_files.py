@@ -384,3 +384,23 @@ class TestDamage:
                 assert np.isfinite(waveform).all()
                 assert len(waveform) or error.reason.endswith(".")
         assert "Exception ignored" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "x.w64",
+            bytes.fromhex("726966662e91cf11a5d628db04c10000")
+            + (200).to_bytes(8, "little")
+            + bytes.fromhex("77617665f3acd3118cd100c04f8edb8a666d7420f3acd3118cd100c04f8edb8a")
+            + (2**64 - 8).to_bytes(8, "little")
+            + bytes(100),
+        ),
+        ("x.caf", b"caff\0\1\0\0desc" + (2**63 - 20).to_bytes(8, "big") + bytes(200)),
+    ],
+)
+def test_a_chunk_longer_than_any_file_is_damage(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnreadableAudioError, match="damaged or truncated"):
+        audio.load(tmp_path / name)

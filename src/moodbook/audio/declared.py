@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from moodbook.audio.containers import Container
 
+_FURTHEST = 2**63 - 1  # No file goes further, and no system can be asked for more.
 _MOST_CHUNKS = 1 << 16  # A file of empty chunks has millions; a whole one has a dozen.
 _UNKNOWN_SIZE = 0x7FFF_0000  # Programs that write to a pipe put 0x7FFFxxxx or 0xFFFFFFFF where the size should stand.
 _OGG_TAIL_BYTES = 1 << 18  # Holds the last page for sure: a page has 65,307 bytes at most.
@@ -76,6 +77,8 @@ def _last_ogg_page(file: BinaryIO, size: int) -> bytes | None:
 
 
 def _read(file: BinaryIO, offset: int, size: int) -> bytes:
+    if offset > _FURTHEST:
+        return b""
     file.seek(offset)
     return file.read(size)
 
@@ -102,7 +105,10 @@ def rf64_extent(file: BinaryIO, extent: tuple[int, int]) -> tuple[int, int] | No
 def _find_caf_data(file: BinaryIO) -> tuple[int, int] | None:
     """Find the data chunk of a Core Audio file: 4-byte names, 64-bit sizes, -1 where the size was not known."""
     offset = 8
-    while len(head := _read(file, offset, 12)) == 12:
+    for _ in range(_MOST_CHUNKS):
+        head = _read(file, offset, 12)
+        if len(head) < 12:
+            break
         length = int.from_bytes(head[4:], "big", signed=True)
         if length < 0:
             return None
@@ -118,7 +124,10 @@ def _find_w64_data(file: BinaryIO) -> tuple[int, int] | None:
     Its chunks have 16-byte names and 64-bit sizes that count the head, and lie on multiples of eight.
     """
     offset = 40
-    while len(head := _read(file, offset, 24)) == 24:
+    for _ in range(_MOST_CHUNKS):
+        head = _read(file, offset, 24)
+        if len(head) < 24:
+            break
         length = int.from_bytes(head[16:], "little")
         if head[:4] == b"data":
             return offset + 24, length - 24
