@@ -67,6 +67,7 @@ def enter(
     sha256: str = "",
     seconds: float | None = 60.0,
     embedding: np.ndarray | None = None,
+    music: float | None = None,
     metadata: Metadata | None = None,
 ) -> int:
     """Enter a made-up recording; give its row."""
@@ -88,6 +89,7 @@ def enter(
         model_name=model.name,
         model_sha256=model.sha256,
         embedding=embedding,
+        music=music,
     )
     catalogue.enter_scores(file.payload_id, model, scores)
     return file.payload_id

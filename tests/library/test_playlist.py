@@ -28,7 +28,7 @@ NAMES = (
 
 
 def track(path: Path, title: str = "Title", artist: str = "Artist", seconds: float | None = 61.4) -> Track:
-    return Track(path, 1, "0", artist, title, "Album", (), seconds, (), {}, "tiny", None)
+    return Track(path, 1, "0", artist, title, "Album", (), seconds, None, (), {}, "tiny", None)
 
 
 def read_m3u8(path: Path) -> list[str]:

@@ -17,6 +17,7 @@ from moodbook.library.metadata import Metadata
 from moodbook.library.query import And, Decided, Length, Not, Or, Query, Score, parse_query
 from moodbook.library.query import Text as TextIs
 from moodbook.library.search import Track, search, track_of_file, track_of_payload, tracks_of_payloads
+from moodbook.library.stats import measure
 from moodbook.tags import TagSet
 
 COMPARE = {
@@ -175,3 +176,15 @@ def test_a_tag_of_another_model_is_unknown(catalogue: Catalogue, model: Model) -
 def test_an_empty_catalogue_says_what_to_do(catalogue: Catalogue) -> None:
     with pytest.raises(CatalogueError, match="is empty; fill it with: moodbook scan FOLDER"):
         search(catalogue, "calm")
+
+
+def test_nothing_is_decided_where_there_is_no_music(catalogue: Catalogue, model: Model) -> None:
+    enter(catalogue, model, "/song", [0.9, 0.1, 0.1, 0.1], music=0.8)
+    enter(catalogue, model, "/talk", [0.95, 0.1, 0.1, 0.1], music=0.2)
+    enter(catalogue, model, "/older", [0.8, 0.1, 0.1, 0.1])
+    assert [track.path.name for track in search(catalogue, "calm")] == ["song", "older"]
+    assert [track.path.name for track in search(catalogue, "not calm")] == ["talk"]
+    talk, *_ = search(catalogue, "calm>0.5")
+    assert (talk.path.name, talk.decided, talk.music) == ("talk", (), 0.2)
+    assert talk.to_dict()["music"] == 0.2
+    assert {tag.tag: tag.decided for tag in measure(catalogue, model).tags}["calm"] == 2

@@ -304,9 +304,9 @@ class Catalogue:
         embedding = None if scores.embedding is None else _float32_bytes(scores.embedding)
         with self.transaction() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO analysis (payload_id, model_id, probabilities, note, embedding)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (payload_id, model.id, _float32_bytes(scores.probabilities), scores.note, embedding),
+                "INSERT OR REPLACE INTO analysis (payload_id, model_id, probabilities, note, embedding, music)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (payload_id, model.id, _float32_bytes(scores.probabilities), scores.note, embedding, scores.music),
             )
             connection.execute(
                 "UPDATE payload SET duration_seconds = ? WHERE id = ?", (scores.duration_seconds, payload_id)

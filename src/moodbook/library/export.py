@@ -83,25 +83,23 @@ def _write_parquet(path: Path, tracks: list[Track], tags: TagSet) -> None:
     import pyarrow.parquet
 
     text, texts = pa.string(), pa.list_(pa.string())
-    kinds = {"decided": texts, "moods": texts, "duration_seconds": pa.float64()}
+    kinds = {"decided": texts, "moods": texts, "duration_seconds": pa.float64(), "music": pa.float64()}
     names = _row_names(tags)
     schema = pa.schema([(name, pa.float64() if name.startswith("tag:") else kinds.get(name, text)) for name in names])
     rows = [dict(zip(names, _row(track), strict=True)) for track in tracks]
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
+_OWN = ("payload_sha256", "artist", "title", "album", "moods", "duration_seconds", "music", "decided", "model")
+"""Columns beside those of the path and the tags, in order; keys of a track's record."""
+
+
 def _row_names(tags: TagSet) -> list[str]:
     # A tag may be called like a column of ours; a prefix keeps the names apart.
-    own = ["path", "path_bytes", "payload_sha256", "artist", "title", "album", "moods", "duration_seconds", "decided"]
-    return [*own, "model", *(f"tag:{tag}" for tag in tags)]
+    return ["path", "path_bytes", *_OWN, *(f"tag:{tag}" for tag in tags)]
 
 
 def _row(track: Track) -> list[Any]:
     record = track.to_dict()
-    own = ("payload_sha256", "artist", "title", "album", "moods", "duration_seconds", "decided", "model")
-    return [
-        record["path"],
-        record.get("path_bytes", ""),
-        *(record[name] for name in own),
-        *record["probabilities"].values(),
-    ]
+    values = [record[name] for name in _OWN]
+    return [record["path"], record.get("path_bytes", ""), *values, *record["probabilities"].values()]

@@ -57,6 +57,10 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE analysis ADD COLUMN embedding BLOB;  -- float32, little-endian; NULL where the model gives none
     """,
+    # Version 3: whether it is music at all.
+    """
+    ALTER TABLE analysis ADD COLUMN music REAL;  -- a probability; NULL where the model cannot tell
+    """,
 )
 """What leads from each version to the next; a new catalogue goes through all of them."""
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from moodbook.errors import DataError
 from moodbook.library.catalogue import Catalogue, Model
 from moodbook.library.query import And, Comparison, Decided, Length, Not, Or, Query, Score, Text, TextField, parse_query
+from moodbook.model.presence import MUSIC
 from moodbook.model.scores import DECIMALS, path_fields
 
 SORTS = ("rank", "path", "artist", "title", "album", "length")
@@ -47,7 +48,8 @@ class Track:
         album: As the file says.
         moods: That stand in the file.
         duration_seconds: None where it is not known.
-        decided: Tags that the model decided for.
+        music: Probability that it is music at all; None where the model cannot tell.
+        decided: Tags that the model decided for; none where it is no music.
         probabilities: By tag, in the order of the model.
         model: The model's name.
         rank: What it was ranked by, 0 to 1; None where nothing ranks.
@@ -61,6 +63,7 @@ class Track:
     album: str
     moods: tuple[str, ...]
     duration_seconds: float | None
+    music: float | None
     decided: tuple[str, ...]
     probabilities: dict[str, float]
     model: str
@@ -76,6 +79,7 @@ class Track:
             "album": self.album,
             "moods": list(self.moods),
             "duration_seconds": None if self.duration_seconds is None else round(self.duration_seconds, DECIMALS),
+            "music": None if self.music is None else round(self.music, DECIMALS),
             "decided": list(self.decided),
             "probabilities": {tag: round(value, DECIMALS) for tag, value in self.probabilities.items()},
             "model": self.model,
@@ -172,6 +176,7 @@ class _Row(NamedTuple):
     album: str
     moods: str
     duration_seconds: float | None
+    music: float | None
     probabilities: bytes
     rank: float | None
 
@@ -190,7 +195,7 @@ def _rows(
         # With min() SQLite gives the other columns of the same row. `where` is made of the pieces above alone.
         statement = f"""
             SELECT min(file.path), payload.id, payload.sha256, file.artist, file.title, file.album, file.moods,
-                payload.duration_seconds, analysis.probabilities
+                payload.duration_seconds, analysis.music, analysis.probabilities
             FROM file JOIN payload ON payload.id = file.payload_id
             JOIN analysis ON analysis.payload_id = payload.id AND analysis.model_id = ?
             WHERE file.missing_since IS NULL AND {where} GROUP BY payload.id
@@ -204,6 +209,7 @@ def _rows(
 def _track(row: _Row, model: Model) -> Track:
     values = struct.unpack(f"<{len(model.tags)}f", row.probabilities)
     named = zip(model.tags, values, model.thresholds, strict=True)
+    is_music = row.music is None or row.music >= MUSIC
     return Track(
         path=Path(os.fsdecode(row.path)),
         payload_id=row.payload_id,
@@ -213,7 +219,8 @@ def _track(row: _Row, model: Model) -> Track:
         album=row.album,
         moods=tuple(json.loads(row.moods)),
         duration_seconds=row.duration_seconds,
-        decided=tuple(tag for tag, value, threshold in named if value > threshold),
+        music=row.music,
+        decided=tuple(tag for tag, value, threshold in named if value > threshold and is_music),
         probabilities=dict(zip(model.tags, values, strict=True)),
         model=model.name,
         rank=row.rank,
@@ -245,7 +252,9 @@ class _Condition:
     def sql(self, query: Query) -> str:
         """Give the expression, and note its parameters in order."""
         if isinstance(query, Decided):
-            return self._score(query.tag, ">", self._model.thresholds[self._model.tags.column(query.tag)])
+            score = self._score(query.tag, ">", self._model.thresholds[self._model.tags.column(query.tag)])
+            self.parameters.append(MUSIC)
+            return f"({score} AND coalesce(analysis.music >= ?, 1))"
         if isinstance(query, Score):
             return self._score(query.tag, query.comparison, query.value)
         if isinstance(query, Length):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from moodbook.library.catalogue import Catalogue, Model
+from moodbook.model.presence import MUSIC
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,15 @@ def measure(catalogue: Catalogue, model: Model) -> LibraryStats:
         ).fetchone()
         rows = connection.execute(
             f"""
-            SELECT probabilities, duration_seconds FROM analysis JOIN payload ON payload.id = payload_id
+            SELECT probabilities, duration_seconds, music FROM analysis JOIN payload ON payload.id = payload_id
             WHERE model_id = ? AND payload_id IN ({there})
             """,  # noqa: S608
             (model.id,),
         ).fetchall()
         counts = dict(connection.execute("SELECT model_id, count(*) FROM analysis GROUP BY model_id"))
-    scores = np.frombuffer(b"".join(packed for packed, _ in rows), dtype="<f4").reshape(-1, len(model.tags))
-    decided = (scores > np.array(model.thresholds)).sum(axis=0)
+    scores = np.frombuffer(b"".join(packed for packed, _, _ in rows), dtype="<f4").reshape(-1, len(model.tags))
+    is_music = np.array([music is None or music >= MUSIC for _, _, music in rows], dtype=bool)
+    decided = ((scores > np.array(model.thresholds)) & is_music[:, None]).sum(axis=0)
     means = scores.mean(axis=0, dtype=np.float64) if len(scores) else np.zeros(len(model.tags))
     tags = [TagStats(tag, int(count), float(mean)) for tag, count, mean in zip(model.tags, decided, means, strict=True)]
     return LibraryStats(
@@ -104,7 +106,7 @@ def measure(catalogue: Catalogue, model: Model) -> LibraryStats:
         duplicates=files - recordings,
         heard=len(rows),
         failed=failed,
-        hours=sum(seconds or 0.0 for _, seconds in rows) / 3600,
+        hours=sum(seconds or 0.0 for _, seconds, _ in rows) / 3600,
         models=tuple((known.name, known.sha256[:8], counts.get(known.id, 0)) for known in catalogue.models()),
         tags=tuple(sorted(tags, key=lambda tag: (-tag.decided, -tag.mean))),
         model=model.name,
