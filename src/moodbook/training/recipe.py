@@ -92,7 +92,7 @@ class PresenceConfig(Config):
 
     speech: str = "speech"
     """Name of a data set of speech, below the data root; noise and silence are made."""
-    refused_music: float = Field(0.02, gt=0, lt=1)
+    refused_music: float = Field(0.05, gt=0, lt=1)
     """Share of the segments of validation music that may be taken for something else."""
 
 
