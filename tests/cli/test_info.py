@@ -208,5 +208,5 @@ def test_a_card_cannot_command_the_terminal(make_bundle, monkeypatch):
 def test_help_teaches_by_example():
     text = call("--help", env={"COLUMNS": "100"}).stdout
 
-    assert "moodbook info macleod" in text
+    assert "moodbook info open" in text
     assert "--verify" in text

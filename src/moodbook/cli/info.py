@@ -39,7 +39,7 @@ def info(
     """Say what a model or a recipe is: size, cost, input, tags, licence, where it comes from.
 
     Examples:
-      moodbook info macleod
+      moodbook info open
       moodbook info ./my-run/bundle --verify
       moodbook info run-4 --json
     """

@@ -1,4 +1,4 @@
 """A trained tagger: the bundle on disk, the engine that runs it, and `Tagger`."""
 
-DEFAULT_MODEL = "macleod"
+DEFAULT_MODEL = "open"
 """The model that tags where none is named."""
