@@ -50,7 +50,6 @@ ROWS = {
     "vggish": "VGG-ish, from scratch",
     "run-2": "Run-2 at the open model's width: fixed VQ-VAE + GRU",
     "run-4": "Run-4 at the open model's width: fixed VQ-VAE + CNN",
-    "untaught": "ours without the teacher",
     OURS: "ours (recipe `open`)",
 }
 
@@ -163,7 +162,7 @@ def trained(recipe: Recipe, vqvae: Path | None) -> Predict:
     return predict
 
 
-def systems(vqvae: Path | None, untaught: Path | None) -> dict[str, tuple[Predict, tuple[int, ...]]]:
+def systems(vqvae: Path | None) -> dict[str, tuple[Predict, tuple[int, ...]]]:
     """Every system by name, and the seeds it is measured with."""
     ours = read_recipe("open")
     # The benches have chosen their tags; whether something is music is not measured here.
@@ -176,7 +175,7 @@ def systems(vqvae: Path | None, untaught: Path | None) -> dict[str, tuple[Predic
             return recipe.model_copy(update=whole)
         return recipe.model_copy(update={**whole, "vqvae": ours.vqvae, "step_1": ours.step_1})
 
-    found: dict[str, tuple[Predict, tuple[int, ...]]] = {
+    return {
         "popularity": (trained(row("popularity"), None), (0,)),
         "probe-mel": (probe(mel_statistics), (0,)),
         "probe-musicnn": (probe(musicnn_embedding), (0,)),
@@ -185,9 +184,6 @@ def systems(vqvae: Path | None, untaught: Path | None) -> dict[str, tuple[Predic
         "run-4": (trained(row("run-4"), vqvae), SEEDS),
         OURS: (trained(ours, vqvae), SEEDS),
     }
-    if untaught is not None:
-        found["untaught"] = (trained(ours.model_copy(update={"name": "untaught"}), untaught), SEEDS)
-    return found
 
 
 def measure(bench: Bench, name: str, seed: int, predict: Predict, work: Path, compute: bool) -> np.ndarray | None:
@@ -262,7 +258,6 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/results"), help="where everything is kept")
     parser.add_argument("--taffc-audio", type=Path, default=None, help="folder with Q1 ... Q4 of the TAFFC clips")
     parser.add_argument("--vqvae", type=Path, default=None, help="a finished run of the recipe `open`")
-    parser.add_argument("--untaught", type=Path, default=None, help="a finished step 1 of it without the teacher")
     arguments = parser.parse_args()
     benches = []
     if "macleod" in arguments.bench and (SHARED / "macleod").is_dir():
@@ -274,7 +269,7 @@ def main() -> int:
         return 0
     for bench in benches:
         predictions: dict[str, list[np.ndarray]] = {}
-        for name, (predict, seeds) in systems(arguments.vqvae, arguments.untaught).items():
+        for name, (predict, seeds) in systems(arguments.vqvae).items():
             for seed in seeds:
                 scores = measure(bench, name, seed, predict, arguments.work, name in arguments.only)
                 if scores is not None:
