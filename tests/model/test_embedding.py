@@ -85,3 +85,7 @@ def test_a_system_without_codes_cannot_have_one(make_bundle, random_weights) -> 
     config = make_bundle(network=network, weights=random_weights(network, 4)).config
     with pytest.raises(ValidationError, match="an embedding and the presence of music are told from codes"):
         BundleConfig.model_validate(config.model_dump() | {"embedding": 5})
+
+
+def test_music_that_is_all_alike_has_no_direction() -> None:
+    assert fit_embedding(np.ones((5, 30), dtype=np.float32)).projection.shape == (30, 0)

@@ -140,13 +140,16 @@ def listen_isolated(paths: Iterable[Path], hearing: Hearing, pool: WorkerPool) -
 
 
 def _listen_for_pool(task: tuple[Path, Hearing]) -> Iterator[Heard]:
-    return _listen_or_say_why(*task)
+    try:
+        yield from listen(*task)
+    except MemoryError:
+        yield Heard(task[0], failure="decoding it takes more memory than a worker may have. Re-encode it.")
+    except Exception as error:  # noqa: BLE001 (one bad file never stops a run, not even by a mistake of ours)
+        yield Heard(task[0], failure=reason(error))
 
 
 def reason(error: Exception) -> str:
     """Say in one line why a file could not be tagged, without its path."""
-    if isinstance(error, MemoryError):
-        return "decoding it takes more memory than a worker may have. Re-encode it."
     if isinstance(error, AudioError):
         return error.reason
     if isinstance(error, MoodbookError):

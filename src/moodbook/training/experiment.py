@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 
 from moodbook.datasets.cache import CodeCache, FeatureCache, SkippedTrack
 from moodbook.datasets.dataset import Dataset, Split, Track
@@ -264,17 +264,28 @@ class Experiment:
         return scores
 
     def embedding(self, prepared: Prepared, tagger: LearnedTagger | None) -> Embedding | None:
-        """Fit the embedding of tracks to the training segments; None for a system without codes."""
+        """Fit the embedding of tracks to the training segments.
+
+        None for a system without codes, and for one whose codebook has collapsed, so that every segment is alike.
+        """
         if tagger is None or tagger.network.vqvae is None:
             return None
         rows = self.examples(prepared, "train", labelled=False).to_learn_from().rows
         vqvae = tagger.network.vqvae.eval()
         if tagger.codes is not None:
             codebook = vqvae.quantizer.codebook.detach().float().cpu().numpy()
-            return fit_embedding(segment_statistics(np.asarray(tagger.codes.codes[rows]), codebook))
+            statistics = segment_statistics(np.asarray(tagger.codes.codes[rows]), codebook)
+        else:
+            statistics = self._statistics_of(vqvae, prepared, rows)
+        embedding = fit_embedding(statistics)
+        return embedding if embedding.projection.shape[1] else None
+
+    def _statistics_of(
+        self, vqvae: VQVAE, prepared: Prepared, rows: Int[np.ndarray, " rows"]
+    ) -> Float32[np.ndarray, "rows statistics"]:
         size = self.recipe.step_2.batch_size
         batches = [prepared.features.log_mel[rows[start : start + size]] for start in range(0, len(rows), size)]
-        return fit_embedding(np.concatenate([self._statistics(vqvae, batch) for batch in batches]))
+        return np.concatenate([self._statistics(vqvae, batch) for batch in batches])
 
     def presence(self, prepared: Prepared, tagger: LearnedTagger | None) -> tuple[Presence, PresenceReport] | None:
         """Learn what is no music; None where the recipe does not ask for it.

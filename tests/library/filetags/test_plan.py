@@ -39,6 +39,8 @@ def scores_of(path: Path) -> TagScores:
         tags=TagSet(("calm", "dark", "epic", "fast")),
         probabilities=probabilities,
         decisions=np.array([True, True, False, False]),
+        music=None,
+        embedding=None,
         taggram=probabilities[None],
         filled=np.ones(1, dtype=np.float32),
         segment_seconds=23.8,
