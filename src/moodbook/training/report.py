@@ -165,15 +165,15 @@ class Report:
                 if interval is not None:
                     test[f"{figure}_{average}_low"], test[f"{figure}_{average}_high"] = interval.low, interval.high
         test["expected_calibration_error"] = self.calibration_error
-        if self.presence is not None:
-            test |= {"segments_of_music_kept": self.presence.music_kept}
-            test |= {"segments_of_speech_found": self.presence.speech_found}
-            test |= {"segments_of_noise_found": self.presence.noise_found}
         validation = {
             f"{figure}_macro": getattr(self.validation.macro, figure)
             for figure in ("roc_auc", "pr_auc")
             if np.isfinite(getattr(self.validation.macro, figure))
         }
+        if self.presence is not None:  # Measured on validation music and on speech of the validation speakers.
+            validation["segments_of_music_kept"] = self.presence.music_kept
+            validation["segments_of_speech_found"] = self.presence.speech_found
+            validation["segments_of_noise_found"] = self.presence.noise_found
         return {"test": test, "validation": validation}
 
 
