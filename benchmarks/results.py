@@ -34,7 +34,7 @@ from moodbook.tags import TagSet, read_tags
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, read_recipe
 from moodbook.training.reproduce import reproduce
-from moodbook.training.teacher.targets import TeacherTargets, windows_with_music
+from moodbook.training.teacher.hearing import TeacherHearing
 
 SHARED = Path(os.environ.get("MOODBOOK_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 SEEDS = (0, 1, 2)

@@ -155,6 +155,10 @@ def stream_segments(
         yield Segments(segment, np.full(1, frames / SEGMENT_FRAMES, dtype=np.float32))
 
 
+LOG_SLOPE = 1.8 / _LOG_RANGE
+"""The a of ``a ln(1 + 10000 mel) - 0.9``: 0.09468."""
+
+
 @functools.cache
 def mel_filters(
     sample_rate: int = SAMPLE_RATE, n_fft: int = N_FFT, n_mels: int = N_MELS
@@ -174,21 +178,37 @@ def mel_filters(
         M. Slaney, Auditory Toolbox: A MATLAB Toolbox for Auditory Modeling Work, Technical Report 1998-010, Interval
         Research Corporation, 1998. The default of librosa's `melspectrogram`.
     """
-    linear_mels = 15.0
-    mels_per_log = 27.0 / np.log(6.4)
-    top = linear_mels + mels_per_log * np.log(sample_rate / 2 / 1000.0)
-    mels = np.linspace(0.0, top, n_mels + 2)
-    corners = np.where(
-        mels < linear_mels,
-        mels * 200.0 / 3.0,
-        1000.0 * np.exp((np.maximum(mels, linear_mels) - linear_mels) / mels_per_log),
-    )
+    corners = _corners(n_mels, sample_rate / 2)
     bins = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
     low, peak, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     triangles = np.minimum((bins - low) / (peak - low), (high - bins) / (high - peak))
     filters: np.ndarray = np.maximum(triangles, 0.0) * (2.0 / (high - low))
     filters.flags.writeable = False
     return filters
+
+
+def mel_centres(n_mels: int, highest: float) -> Float64[np.ndarray, " n_mels"]:
+    """Give the frequency at the peak of each mel filter, in Hz.
+
+    Args:
+        n_mels: Mel bands.
+        highest: Frequency at which the last filter ends, half the sample rate.
+    """
+    return _corners(n_mels, highest)[1:-1]
+
+
+def _corners(n_mels: int, highest: float) -> Float64[np.ndarray, " corners"]:
+    """Give the n_mels + 2 corners of the filters, evenly on the mel scale from 0 to `highest`."""
+    linear_mels = 15.0
+    mels_per_log = 27.0 / np.log(6.4)
+    top = linear_mels + mels_per_log * np.log(highest / 1000.0)
+    mels = np.linspace(0.0, top, n_mels + 2)
+    corners: np.ndarray = np.where(
+        mels < linear_mels,
+        mels * 200.0 / 3.0,
+        1000.0 * np.exp((np.maximum(mels, linear_mels) - linear_mels) / mels_per_log),
+    )
+    return corners
 
 
 @dataclass(frozen=True)
@@ -262,7 +282,7 @@ def _block_log_mel(samples: Float64[np.ndarray, " 67072"]) -> Float32[np.ndarray
         np.matmul(band.weights, power[:, band.bins].T, out=mel[band.rows])
     mel += np.float32(1.0)
     np.log(mel, out=mel)
-    mel *= np.float32(1.8 / _LOG_RANGE)
+    mel *= np.float32(LOG_SLOPE)
     mel += SILENCE
     return mel
 

@@ -14,6 +14,7 @@ from moodbook.networks.config import (
     CNNConfig,
     GRUConfig,
     NetworkConfig,
+    SemanticConfig,
     StatisticsConfig,
     VGGishConfig,
     VQVAEConfig,
@@ -37,6 +38,9 @@ SYSTEMS = {
         classifier=NARROW_CNN,
     ),
     "statistics": NetworkConfig(vqvae=NARROW, classifier=StatisticsConfig()),
+    "semantic": NetworkConfig(
+        vqvae=NARROW.model_copy(update={"semantic_width": 12}), classifier=SemanticConfig(dropout=0.1)
+    ),
     "vggish-latents": NetworkConfig(vqvae=NARROW, classifier=NARROW_VGGISH.model_copy(update={"input": "latents"})),
     "vggish": NetworkConfig(classifier=NARROW_VGGISH),
 }

@@ -22,6 +22,7 @@ from moodbook.networks.config import (
     CNNConfig,
     GRUConfig,
     NetworkConfig,
+    SemanticConfig,
     StatisticsConfig,
     VGGishConfig,
     VQVAEConfig,
@@ -29,9 +30,13 @@ from moodbook.networks.config import (
 from moodbook.networks.geometry import (
     RESIDUAL,
     RESIDUAL_BLOCKS,
+    SEMANTIC_BLOCKS,
+    SEMANTIC_FEATURES,
+    SEMANTIC_KERNEL,
     SPREAD_EPSILON,
     TEMPORAL_KERNELS,
     VGGISH_POOLS,
+    WINDOWS,
     Convolution,
     clipped_pool,
     encoder_convolutions,
@@ -102,6 +107,9 @@ def head_graph(network: NetworkConfig, weights: Weights, batch: int) -> Model:
         logits = _cnn_classifier(_latent_sequence(codes, vqvae, weights, batch), dials, vqvae, weights, batch)
     elif isinstance(dials, StatisticsConfig):
         logits = _statistics_classifier(_latent_sequence(codes, vqvae, weights, batch), vqvae, weights, batch)
+    elif isinstance(dials, SemanticConfig):
+        read = _semantic_decoder(_latent_sequence(codes, vqvae, weights, batch), weights, batch)
+        logits = _normed_line(ops.reduce_mean(read, _integers(1)), weights)
     else:
         # The latents as an image: features x steps.
         image = ops.transpose(_latent_sequence(codes, vqvae, weights, batch), _integers(0, 2, 1))
@@ -238,7 +246,7 @@ def _back_end_block(hidden: Node, weights: Weights, index: int, padding: int) ->
 
 
 def _statistics_classifier(sequence: Node, vqvae: VQVAEConfig, weights: Weights, batch: int) -> Node:
-    """Mean, spread and movement over the steps; BN folded into the dense layer: w' = w a, b' = b - w' mean."""
+    """Mean, spread and movement over the steps; batch norm and the output layer."""
     time = _integers(1)
     mean = ops.reduce_mean(sequence, time, True)
     variance = ops.reduce_mean(ops.power(ops.subtract(sequence, mean), ops.constant(np.float32(2.0))), time)
@@ -247,12 +255,36 @@ def _statistics_classifier(sequence: Node, vqvae: VQVAEConfig, weights: Weights,
     one, before_last = _integers(1), _integers(LATENT_FRAMES - 1)
     step = ops.subtract(ops.slice(sequence, one, last, one, one), ops.slice(sequence, first, before_last, one, one))
     movement = ops.reduce_mean(ops.abs(step), time)
-    statistics = ops.concat([_reshape(mean, (batch, vqvae.features)), spread, movement], 1)
+    return _normed_line(ops.concat([_reshape(mean, (batch, vqvae.features)), spread, movement], 1), weights)
+
+
+def _normed_line(features: Node, weights: Weights) -> Node:
+    """Apply batch norm and the output layer as one line: w' = w a, b' = b - w' mean."""
     variance_seen = weights["classifier.norm.running_var"].astype(np.float64)
     kernel = weights["classifier.output.weight"] / np.sqrt(variance_seen + _NORM_EPSILON)
     bias = weights["classifier.output.bias"] - kernel @ weights["classifier.norm.running_mean"].astype(np.float64)
-    product = ops.matmul(statistics, ops.constant(kernel.astype(np.float32)), False, True)
+    product = ops.matmul(features, ops.constant(kernel.astype(np.float32)), False, True)
     return ops.add(product, ops.constant(bias.astype(np.float32)))
+
+
+def _semantic_decoder(sequence: Node, weights: Weights, batch: int) -> Node:
+    """Read the latents: "batch windows semantic_features"."""
+    part = "vqvae.semantic"
+    hidden = ops.transpose(sequence, _integers(0, 2, 1))
+    hidden = ops.relu(_convolution_1d(hidden, weights, f"{part}.input", 0, 0, f"{part}.input_norm"))
+    around = SEMANTIC_KERNEL // 2
+    for index in range(SEMANTIC_BLOCKS):
+        if index:
+            hidden = ops.avg_pool(hidden, [2], [0], [0], [2], True)
+        name, norm = f"{part}.convolutions.{index}", f"{part}.norms.{index}"
+        hidden = ops.add(hidden, ops.relu(_convolution_1d(hidden, weights, name, around, around, norm)))
+    width = weights[f"{part}.input.weight"].shape[0]
+    windows = _reshape(hidden, (batch, width, WINDOWS, -1))
+    within = _integers(3)
+    pooled = ops.concat([ops.reduce_max(windows, within), ops.reduce_mean(windows, within)], 1)
+    pooled = _reshape(ops.transpose(pooled, _integers(0, 2, 1)), (batch * WINDOWS, 2 * width))
+    dense = ops.relu(_batch_norm(_dense(pooled, weights, f"{part}.hidden"), weights, f"{part}.hidden_norm"))
+    return _reshape(_dense(dense, weights, f"{part}.output"), (batch, WINDOWS, SEMANTIC_FEATURES))
 
 
 def _vggish(image: Node, size: tuple[int, int], weights: Weights, batch: int) -> Node:
@@ -288,8 +320,15 @@ def _convolution(image: Node, weights: Weights, name: str, row: Convolution, nor
     return ops.add(convolved, ops.constant(bias.reshape(1, -1, 1, 1)))
 
 
-def _convolution_1d(sequence: Node, weights: Weights, name: str, before: int, after: int) -> Node:
+def _convolution_1d(
+    sequence: Node, weights: Weights, name: str, before: int, after: int, norm: str | None = None
+) -> Node:
+    """Convolve over time with a bias; where `norm` names a batch norm, it is folded in."""
     kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    if norm is not None:
+        scale, shift = _norm_line(weights, norm)
+        kernel = (kernel * scale[:, None, None]).astype(np.float32)
+        bias = (bias * scale + shift).astype(np.float32)
     convolved = ops.convolution(sequence, ops.constant(kernel), [1], [before], [after], [1])
     return ops.add(convolved, ops.constant(bias.reshape(1, -1, 1)))
 

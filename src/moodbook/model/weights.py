@@ -18,6 +18,7 @@ from moodbook.networks.config import (
     CNNConfig,
     GRUConfig,
     NetworkConfig,
+    SemanticConfig,
     StatisticsConfig,
     VGGishConfig,
     VQVAEConfig,
@@ -26,6 +27,9 @@ from moodbook.networks.geometry import (
     BACK_END_KERNEL,
     RESIDUAL,
     RESIDUAL_BLOCKS,
+    SEMANTIC_BLOCKS,
+    SEMANTIC_FEATURES,
+    SEMANTIC_KERNEL,
     STATISTICS,
     TEMPORAL_KERNELS,
     Convolution,
@@ -115,7 +119,9 @@ def _weights(
     elif isinstance(dials, CNNConfig) and vqvae is not None:
         yield from _cnn_classifier(dials, vqvae, n_tags)
     elif isinstance(dials, StatisticsConfig) and vqvae is not None:
-        yield from _statistics_classifier(vqvae, n_tags)
+        yield from _normed_line(STATISTICS * vqvae.features, n_tags)
+    elif isinstance(dials, SemanticConfig):
+        yield from _normed_line(SEMANTIC_FEATURES, n_tags)
     elif isinstance(dials, VGGishConfig):
         yield from _vggish(dials, n_tags)
     else:
@@ -126,9 +132,23 @@ def _vqvae(config: VQVAEConfig, decoder: bool) -> Iterator[tuple[str, Shape]]:
     yield from _chain("vqvae.encoder", encoder_convolutions(config), (1, config.width, config.width))
     yield from _residuals("vqvae.encoder", config.width)
     yield "vqvae.quantizer.codebook", (config.codebook_size, config.width)
+    if config.semantic_width:
+        yield from _semantic_decoder(config)
     if decoder:
         yield from _residuals("vqvae.decoder", config.width)
         yield from _chain("vqvae.decoder", decoder_convolutions(config), (config.width, config.width, 1))
+
+
+def _semantic_decoder(config: VQVAEConfig) -> Iterator[tuple[str, Shape]]:
+    part, width = "vqvae.semantic", config.semantic_width
+    yield from _affine(f"{part}.input", (width, config.features, 1))
+    yield from _norm(f"{part}.input_norm", width)
+    for index in range(SEMANTIC_BLOCKS):
+        yield from _affine(f"{part}.convolutions.{index}", (width, width, SEMANTIC_KERNEL))
+        yield from _norm(f"{part}.norms.{index}", width)
+    yield from _affine(f"{part}.hidden", (width, 2 * width))
+    yield from _norm(f"{part}.hidden_norm", width)
+    yield from _affine(f"{part}.output", (SEMANTIC_FEATURES, width))
 
 
 def _chain(part: str, rows: tuple[Convolution, ...], maps: tuple[int, int, int]) -> Iterator[tuple[str, Shape]]:
@@ -209,8 +229,8 @@ def _cnn_classifier(dials: CNNConfig, vqvae: VQVAEConfig, n_tags: int) -> Iterat
     yield from _affine("classifier.output", (n_tags, dials.dense))
 
 
-def _statistics_classifier(vqvae: VQVAEConfig, n_tags: int) -> Iterator[tuple[str, Shape]]:
-    inputs = STATISTICS * vqvae.features
+def _normed_line(inputs: int, n_tags: int) -> Iterator[tuple[str, Shape]]:
+    """Batch norm without a scale of its own, and the output layer."""
     for part in ("running_mean", "running_var"):
         yield f"classifier.norm.{part}", (inputs,)
     yield from _affine("classifier.output", (n_tags, inputs))

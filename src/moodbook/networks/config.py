@@ -35,6 +35,9 @@ class VQVAEConfig(Config):
     """Type-2 only. kernel-7: D1 has kernel (7,4). mirror: D1 has kernel (8,4) and D2 padding (1,1)."""
     commitment_weight: float = Field(1.0, ge=0)
     """Weight of MSE(z_e, sg z_q) in the loss of step 1 and of an updating step 2."""
+    semantic_width: int = Field(0, ge=0, le=4096)
+    """Maps of the semantic decoder, which reads from the codes what a teacher says of the music; it wants
+    ``step_1.teacher``. 0: there is none, as in the paper."""
 
     @property
     def bands(self) -> int:
@@ -94,6 +97,13 @@ class StatisticsConfig(Config):
     dropout: float = Field(0.2, ge=0, lt=1)
 
 
+class SemanticConfig(Config):
+    """Ours: one dense layer on what the semantic decoder reads from the codes, its windows averaged over the clip."""
+
+    kind: Literal["semantic"] = "semantic"
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+
 class PopularityConfig(Config):
     """The popularity baseline: the tag with most training tracks, for every track."""
 
@@ -101,7 +111,8 @@ class PopularityConfig(Config):
 
 
 ClassifierConfig = Annotated[
-    GRUConfig | CNNConfig | VGGishConfig | StatisticsConfig | PopularityConfig, Field(discriminator="kind")
+    GRUConfig | CNNConfig | VGGishConfig | StatisticsConfig | SemanticConfig | PopularityConfig,
+    Field(discriminator="kind"),
 ]
 
 

@@ -16,6 +16,7 @@ from moodbook.networks.config import (
     CNNConfig,
     GRUConfig,
     NetworkConfig,
+    SemanticConfig,
     StatisticsConfig,
     VGGishConfig,
     VQVAEConfig,
@@ -24,9 +25,13 @@ from moodbook.networks.geometry import (
     BACK_END_KERNEL,
     RESIDUAL,
     RESIDUAL_BLOCKS,
+    SEMANTIC_BLOCKS,
+    SEMANTIC_FEATURES,
+    SEMANTIC_KERNEL,
     STATISTICS,
     TEMPORAL_KERNELS,
     VGGISH_POOLS,
+    WINDOWS,
     Convolution,
     Size,
     clipped_pool,
@@ -45,11 +50,12 @@ class Parameters:
     codebook: int
     decoder: int
     classifier: int
+    semantic: int = 0
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.encoder + self.codebook + self.decoder + self.classifier
+        return self.encoder + self.codebook + self.decoder + self.classifier + self.semantic
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,12 @@ class Gigaflop:
     lookup: float
     decoder: float
     classifier: float
+    semantic: float = 0.0
 
     @property
     def tagging(self) -> float:
         """Log-mel to tags: everything but the decoder."""
-        return self.encoder + self.lookup + self.classifier
+        return self.encoder + self.lookup + self.classifier + self.semantic
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ def count_parameters(config: NetworkConfig, n_tags: int) -> Parameters:
         codebook=vqvae.codebook_size * vqvae.width if vqvae else 0,
         decoder=_decoder(vqvae).parameters if vqvae else 0,
         classifier=_classifier(config, n_tags).parameters,
+        semantic=_semantic(vqvae).parameters if vqvae and vqvae.semantic_width else 0,
     )
 
 
@@ -97,6 +105,7 @@ def gigaflop_per_clip(config: NetworkConfig, n_tags: int) -> Gigaflop:
         lookup=_giga(lookup),
         decoder=_giga(_decoder(vqvae).multiply_adds if vqvae else 0),
         classifier=_giga(_classifier(config, n_tags).multiply_adds),
+        semantic=_giga(_semantic(vqvae).multiply_adds if vqvae and vqvae.semantic_width else 0),
     )
 
 
@@ -113,6 +122,16 @@ def _decoder(config: VQVAEConfig) -> _Cost:
     latent: Size = (config.bands, LATENT_FRAMES)
     cost, _ = _chain(decoder_convolutions(config), latent, config.width, config.width, 1)
     return _residuals(config.width, latent) + cost
+
+
+def _semantic(config: VQVAEConfig) -> _Cost:
+    width, steps = config.semantic_width, LATENT_FRAMES
+    cost = _convolution(config.features, width, (1, 1), (1, steps)) + _norm(width)
+    for block in range(SEMANTIC_BLOCKS):
+        cost += _convolution(width, width, (1, SEMANTIC_KERNEL), (1, steps >> block)) + _norm(width)
+    for inputs, outputs in ((2 * width, width), (width, SEMANTIC_FEATURES)):
+        cost += _convolution(inputs, outputs, (1, 1), (1, WINDOWS))
+    return cost + _norm(width)
 
 
 def _chain(rows: tuple[Convolution, ...], size: Size, inputs: int, hidden: int, outputs: int) -> tuple[_Cost, Size]:
@@ -159,6 +178,8 @@ def _classifier(config: NetworkConfig, n_tags: int) -> _Cost:
         return _cnn_classifier(dials, vqvae, n_tags)
     if isinstance(dials, StatisticsConfig) and vqvae:
         return _dense(STATISTICS * vqvae.features, n_tags)
+    if isinstance(dials, SemanticConfig):
+        return _dense(SEMANTIC_FEATURES, n_tags)
     if isinstance(dials, VGGishConfig):
         return _vggish(dials, (vqvae.features, LATENT_FRAMES) if vqvae else (N_MELS, SEGMENT_FRAMES), n_tags)
     return _Cost()

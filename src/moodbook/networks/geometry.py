@@ -25,6 +25,19 @@ BACK_END_KERNEL = 7
 STATISTICS = 3
 """Statistics of each latent feature that the statistical classifier reads: mean, spread, movement."""
 
+WINDOWS = 8
+"""Windows of a segment (128 frames, 2.97 s, 64 latent steps each) for each of which the semantic decoder gives one
+vector."""
+
+SEMANTIC_FEATURES = 200
+"""Numbers that the semantic decoder gives a window: those of musicnn's last hidden layer."""
+
+SEMANTIC_KERNEL = 5
+"""Steps that each convolution of the semantic decoder spans."""
+
+SEMANTIC_BLOCKS = 4
+"""Residual blocks of the semantic decoder; the steps are halved between two of them, 512 to 64."""
+
 SPREAD_EPSILON = 1e-5
 """Added to the variance before its root, so that latents that stand still have a gradient."""
 

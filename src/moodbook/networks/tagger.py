@@ -14,11 +14,13 @@ from moodbook.networks.config import (
     GRUConfig,
     NetworkConfig,
     PopularityConfig,
+    SemanticConfig,
     StatisticsConfig,
     VGGishConfig,
 )
 from moodbook.networks.gru import GRUClassifier
 from moodbook.networks.quantizer import Quantized
+from moodbook.networks.semantic import SemanticClassifier
 from moodbook.networks.statistics import StatisticsClassifier
 from moodbook.networks.vggish import VGGish
 from moodbook.networks.vqvae import VQVAE
@@ -94,6 +96,8 @@ class TaggingNetwork(nn.Module):
         return isinstance(self.config.classifier, GRUConfig) and self.config.classifier.input == "one-hot"
 
     def _classify(self, inputs: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch tags"]:
+        if isinstance(self.classifier, SemanticClassifier) and self.vqvae is not None:
+            inputs = self.vqvae.read(inputs)
         logits: Tensor = self.classifier(inputs)
         return logits
 
@@ -121,9 +125,13 @@ def _check(config: NetworkConfig, n_tags: int) -> None:
         raise ModelError(f"a {config.classifier.kind!r} classifier reads latents: give a VQ-VAE")
     if config.vqvae is not None and not config.needs_vqvae:
         raise ModelError(f"a {config.classifier.kind!r} classifier on log-mel reads no latents: leave the VQ-VAE out")
+    if isinstance(config.classifier, SemanticConfig) and not (config.vqvae and config.vqvae.semantic_width):
+        raise ModelError("a 'semantic' classifier reads what a semantic decoder tells: set vqvae.semantic_width")
 
 
-def _classifier(config: NetworkConfig, n_tags: int) -> GRUClassifier | CNNClassifier | StatisticsClassifier | VGGish:
+def _classifier(
+    config: NetworkConfig, n_tags: int
+) -> GRUClassifier | CNNClassifier | StatisticsClassifier | SemanticClassifier | VGGish:
     dials, vqvae = config.classifier, config.vqvae
     if isinstance(dials, GRUConfig) and vqvae is not None:
         return GRUClassifier(dials, vqvae, n_tags)
@@ -131,6 +139,8 @@ def _classifier(config: NetworkConfig, n_tags: int) -> GRUClassifier | CNNClassi
         return CNNClassifier(dials, vqvae, n_tags)
     if isinstance(dials, StatisticsConfig) and vqvae is not None:
         return StatisticsClassifier(dials, vqvae, n_tags)
+    if isinstance(dials, SemanticConfig):
+        return SemanticClassifier(dials, n_tags)
     if isinstance(dials, VGGishConfig):
         return VGGish(dials, vqvae, n_tags)
     raise ModelError(f"there is no network for classifier {dials.kind!r}")

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moodbook.errors import DataError
+from moodbook.errors import DataError, ModelError
 from moodbook.features import N_MELS, SEGMENT_FRAMES
 from moodbook.networks.config import VQVAEConfig
 from moodbook.networks.geometry import (
@@ -20,6 +20,7 @@ from moodbook.networks.geometry import (
     encoder_convolutions,
 )
 from moodbook.networks.quantizer import Quantized, VectorQuantizer
+from moodbook.networks.semantic import SemanticDecoder
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class VQVAEOutput:
         quantized: z_q with the straight-through gradient.
         codebook_loss: MSE(z_q, sg z_e).
         commitment_loss: MSE(z_e, sg z_q), not yet weighted.
+        semantic: What the semantic decoder reads from z_q; None where there is none.
     """
 
     reconstruction: Float[Tensor, "batch n_mels frames"]
@@ -41,6 +43,7 @@ class VQVAEOutput:
     quantized: Float[Tensor, "batch width bands steps"]
     codebook_loss: Float[Tensor, ""]
     commitment_loss: Float[Tensor, ""]
+    semantic: Float[Tensor, "batch windows semantic_features"] | None = None
 
 
 class VQVAE(nn.Module):
@@ -59,6 +62,7 @@ class VQVAE(nn.Module):
         self.encoder = Encoder(config)
         self.quantizer = VectorQuantizer(config)
         self.decoder = Decoder(config)
+        self.semantic = SemanticDecoder(config) if config.semantic_width else None
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.xavier_uniform_(module.weight)
@@ -118,6 +122,19 @@ class VQVAE(nn.Module):
         log_mel: Tensor = self.decoder(quantized)
         return log_mel.squeeze(1)
 
+    def read(
+        self, quantized: Float[Tensor, "batch width bands steps"]
+    ) -> Float[Tensor, "batch windows semantic_features"]:
+        """Read from quantized latents what a teacher would say of the music, window by window, float32.
+
+        Raises:
+            ModelError: There is no semantic decoder.
+        """
+        if self.semantic is None:
+            raise ModelError("this VQ-VAE has no semantic decoder (vqvae.semantic_width is 0)")
+        read: Tensor = self.semantic(quantized)
+        return read
+
     def forward(self, log_mel: Float[Tensor, "batch n_mels frames"]) -> VQVAEOutput:
         """Encode, quantize and decode.
 
@@ -133,6 +150,7 @@ class VQVAE(nn.Module):
             quantized=quantized.quantized,
             codebook_loss=quantized.codebook_loss,
             commitment_loss=quantized.commitment_loss,
+            semantic=None if self.semantic is None else self.semantic(quantized.quantized),
         )
 
 

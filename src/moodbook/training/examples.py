@@ -11,6 +11,7 @@ from jaxtyping import Float, Float16, Float32, Int, Int64, Shaped
 from torch import Tensor
 
 from moodbook.errors import TrainingError
+from moodbook.training.teacher.hearing import stretch
 
 SHORT_SEGMENT = 0.5
 """A segment with a smaller share of music is not trained on, unless its track has no other. It still counts, with its
@@ -23,8 +24,8 @@ class Batch:
 
     Args:
         inputs: Log-mel "batch 128 1024" float32, or codes "batch bands 512" int64.
-        targets: What is to be told: "batch tags", 1 where the example's track has the tag, or "batch windows
-            embedding", what a teacher says of each window (NaN: nothing); None where there is neither.
+        targets: "batch tags", 1 where the example's track has the tag, or "batch frames n_mels", what a teacher hears
+            of it (NaN: nothing); None where there is neither.
     """
 
     inputs: Shaped[Tensor, "batch height width"]
@@ -41,8 +42,7 @@ class Examples:
         tracks: Which track each of `rows` belongs to, counted from 0.
         filled: Share of music in each of `rows`: its weight in the track.
         ground_truth: Tags by track; None where the music is used without labels.
-        teacher: What a teacher says of each window of every row of the cache, instead of tags. Random crops then begin
-            where a window does.
+        teacher: What a teacher hears of every row of the cache, instead of tags.
     """
 
     inputs: Shaped[np.ndarray, "cached height width"]
@@ -50,7 +50,7 @@ class Examples:
     tracks: Int[np.ndarray, " examples"]
     filled: Float[np.ndarray, " examples"]
     ground_truth: Float32[np.ndarray, "tracks tags"] | None
-    teacher: Float16[np.ndarray, "cached windows embedding"] | None = None
+    teacher: Float16[np.ndarray, "cached frames n_mels"] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,17 +70,14 @@ class Examples:
                 last frame is the last; in [0, 1]. A track of less than one segment stays as it is.
         """
         first_frames = self._first_frames(positions, starts)
-        width = self.inputs.shape[2]
-        rows = np.stack([_stretch(self.inputs, 2, frame, width) for frame in first_frames])
-        wide = np.float32 if rows.dtype.kind == "f" else np.int64
+        rows = torch.from_numpy(np.stack([_stretch(self.inputs, frame) for frame in first_frames])).to(device)
         targets = None
         if self.ground_truth is not None:
             targets = torch.from_numpy(self.ground_truth[self.tracks[positions]]).to(device)
         elif self.teacher is not None:
-            windows = self.teacher.shape[1]
-            told = [_stretch(self.teacher, 1, frame * windows // width, windows) for frame in first_frames]
-            targets = torch.from_numpy(np.stack(told).astype(np.float32)).to(device)
-        return Batch(torch.from_numpy(rows.astype(wide)).to(device), targets)
+            heard = np.stack([stretch(self.teacher, frame) for frame in first_frames])
+            targets = torch.from_numpy(heard).to(device).float()
+        return Batch(rows.float() if rows.is_floating_point() else rows.long(), targets)
 
     def to_learn_from(self) -> Examples:
         """Leave out the segments that hold little music (`SHORT_SEGMENT`), but no track's fullest one."""
@@ -129,29 +126,20 @@ class Examples:
         width = self.inputs.shape[2]
         if starts is None:
             return [int(row) * width for row in self.rows[positions]]
-        grid = 1 if self.teacher is None else width // self.teacher.shape[1]
         frames = []
         for track, start in zip(self.tracks[positions].tolist(), starts.tolist(), strict=True):
             first, segments = self._extents[track]
             choices = max(0, int(segments * width) - width)
-            frames.append(first * width + int(start * choices) // grid * grid)
+            frames.append(first * width + int(start * choices))
         return frames
 
 
-def _stretch(rows: Shaped[np.ndarray, "cached ..."], axis: int, start: int, length: int) -> Shaped[np.ndarray, ...]:
-    """Take `length` places along an axis that goes on from row to row, from place `start` on.
-
-    Args:
-        rows: The cache.
-        axis: The axis, counted with that of the rows; it is `length` long.
-        start: Counted from the first place of the first row.
-        length: How many.
-    """
-    row, offset = divmod(start, length)
+def _stretch(rows: Shaped[np.ndarray, "cached height width"], start: int) -> Shaped[np.ndarray, "height width"]:
+    """Take a row's width of places along the last axis, which goes on from row to row, from place `start` on."""
+    row, offset = divmod(start, rows.shape[2])
     if not offset:
         return np.asarray(rows[row])
-    pair = np.concatenate([rows[row], rows[row + 1]], axis=axis - 1)
-    return pair.take(range(offset, offset + length), axis=axis - 1)
+    return np.concatenate([rows[row, :, offset:], rows[row + 1, :, :offset]], axis=1)
 
 
 def positions_in_turn(examples: int, batch_size: int, processes: int, process: int) -> list[Int64[np.ndarray, " some"]]:

@@ -35,7 +35,7 @@ from moodbook.training.recipe import Recipe, StepConfig
 from moodbook.training.run_folder import CACHE, METRICS, STEP_1, STEP_2, MetricsLog, open_run
 from moodbook.training.step import Plan, StepSummary, read_weights
 from moodbook.training.tagger import Step2, encode_codes, load_vqvae, predict, require_measurable, segment_logits
-from moodbook.training.teacher.targets import TeacherTargets
+from moodbook.training.teacher.hearing import TeacherHearing
 from moodbook.training.vqvae import Step1
 
 LEARNED_FROM: tuple[Split, ...] = ("train", "validation")
@@ -215,6 +215,7 @@ class Experiment:
             validation,
             self.recipe.step_1.batch_size,
             self.recipe.step_1.restart_dead_codes,
+            self.recipe.step_1.augment,
             None if self.recipe.step_1.teacher is None else self.recipe.step_1.teacher_weight,
         )
         plan = self._plan(self.recipe.step_1, STEP_1, prepared)
@@ -364,14 +365,13 @@ class Experiment:
         fold_in(network, scaling)
 
     def _taught(self, prepared: Prepared, train: Examples, validation: Examples) -> tuple[Examples, Examples]:
-        """Give the same segments with what the teacher says of them, on the scale of the training segments."""
+        """Give the same segments with what the teacher hears of them."""
         features = prepared.features
         tracks = [track for of_split in prepared.tracks.values() for track in of_split]
         self.display.begin(f"the teacher hears {len(features)} segments", total=len(features))
-        targets = TeacherTargets.build(features, tracks, self._cache, lambda done, _: self.display.advance(done))
+        hearing = TeacherHearing.build(features, tracks, self._cache, lambda done, _: self.display.advance(done))
         self.display.end()
-        told = targets.normalised(train.rows, features.filled)
-        return replace(train, teacher=told), replace(validation, teacher=told)
+        return replace(train, teacher=hearing.log_mel), replace(validation, teacher=hearing.log_mel)
 
     def _codes(self, prepared: Prepared, learned: LearnedVQVAE) -> CodeCache:
         if self.recipe.vqvae is None:
@@ -380,8 +380,9 @@ class Experiment:
         load_vqvae(vqvae, learned.weights)
         vqvae.fix()
         vqvae.to(self.machine.device)
-        # The decoder has no part in the codes.
-        encoding = {name: value for name, value in learned.weights.items() if not name.startswith("decoder.")}
+        # What reads the codes has no part in them.
+        readers = ("decoder.", "semantic.")
+        encoding = {name: value for name, value in learned.weights.items() if not name.startswith(readers)}
         self.display.begin(f"codes of {len(prepared.features)} segments", total=len(prepared.features))
         cache = CodeCache.build(
             prepared.features,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,6 +27,7 @@ from moodbook.training.checkpoint import (
     write_tensors,
 )
 from moodbook.training.early_stopping import EarlyStopping
+from moodbook.training.examples import Batch
 from moodbook.training.losses import Losses, perplexity
 from moodbook.training.machine import Machine, lay_out, reduced
 from moodbook.training.order import epoch_batches, epoch_starts, share_of_process, step_seed
@@ -147,9 +149,12 @@ class _Training:
         starts = self._starts()
         started = time.monotonic() - self._epoch.seconds
         written = time.monotonic()
-        for index in range(self._epoch.batch, len(batches)):
+        shares = [share_of_process(rows, self._machine.processes, self._machine.process) for rows in batches]
+        read = self._read_ahead(shares[self._epoch.batch :], starts)
+        for index, batch in enumerate(read, start=self._epoch.batch):
             due = time.monotonic() - written >= self._plan.checkpoint_seconds and index + 1 < len(batches)
-            due = self._train_batch(batches[index], starts, due)
+            self._set_learning_rate(self._epoch.number - 1 + index / len(batches))
+            due = self._train_batch(batch, len(shares[index]), len(batches[index]), due)
             self._epoch.batch = index + 1
             self._epoch.seconds = time.monotonic() - started
             self._display.advance((self._epoch.number - 1) * len(batches) + index + 1, self._detail())
@@ -163,29 +168,56 @@ class _Training:
             return None
         return epoch_starts(len(self._step.examples), self._plan.seed, self._step.number, self._epoch.number)
 
-    def _train_batch(self, rows: np.ndarray, starts: np.ndarray | None, checkpoint_due: bool) -> bool:
-        """Learn from one batch; say whether the main process wants a checkpoint."""
+    def _read_ahead(self, shares: Sequence[np.ndarray], starts: np.ndarray | None) -> Iterator[Batch]:
+        """Give batch after batch; the next is read while one is learned from."""
+
+        def read(share: np.ndarray) -> Batch:
+            return self._step.examples.batch(share, self._machine.device, None if starts is None else starts[share])
+
+        with ThreadPoolExecutor(1, thread_name_prefix="reader") as reader:
+            coming = reader.submit(read, shares[0])
+            for share in shares[1:]:
+                batch = coming.result()
+                coming = reader.submit(read, share)
+                yield batch
+            yield coming.result()
+
+    def _set_learning_rate(self, epochs: float) -> None:
+        """Set the rate for the batch that begins after so many epochs."""
+        config = self._plan.config
+        if config.schedule == "cosine":
+            rate = config.learning_rate * (1 + math.cos(math.pi * epochs / config.max_epochs)) / 2
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+
+    def _train_batch(self, batch: Batch, share: int, of_all: int, checkpoint_due: bool) -> bool:
+        """Learn from one batch; say whether the main process wants a checkpoint.
+
+        Args:
+            batch: This process's share of the batch.
+            share: Its examples.
+            of_all: Those of the whole batch.
+            checkpoint_due: Whether this process wants one.
+        """
         machine = self._machine
-        share = share_of_process(rows, machine.processes, machine.process)
-        batch = self._step.examples.batch(share, machine.device, None if starts is None else starts[share])
         with reduced(self._plan.precision, machine.device):
             losses: Losses = self._module(batch.inputs, batch.targets)
         # The batch's mean is the sum of the shares' means, each with the weight of its size.
-        machine.accelerator.backward(losses.total * (len(share) / len(rows)))
+        machine.accelerator.backward(losses.total * (share / of_all))
         machine.add_gradients(self._parameters.values())
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        figures = torch.stack([losses.total, *(losses.parts[name] for name in self._part_names)]).detach() * len(share)
+        figures = torch.stack([losses.total, *(losses.parts[name] for name in self._part_names)]).detach() * share
         flag = figures.new_tensor([float(checkpoint_due and machine.is_main)])
         *sums, wanted = machine.sum(torch.cat([figures, flag])).tolist()
         if not math.isfinite(sums[0]):
             raise TrainingError(
-                f"step {self._step.number}: the loss is {sums[0] / len(rows)} in epoch {self._epoch.number}, batch "
+                f"step {self._step.number}: the loss is {sums[0] / of_all} in epoch {self._epoch.number}, batch "
                 f"{self._epoch.batch + 1}. Lower step_{self._step.number}.learning_rate"
                 + (', or set its precision = "float32"' if self._plan.precision != "float32" else "")
             )
         self._epoch.sums = [a + b for a, b in zip(self._epoch.sums, sums, strict=True)]
-        self._epoch.seen += len(rows)
+        self._epoch.seen += of_all
         if losses.codes is not None and self._codes is not None:
             self._codes += torch.bincount(losses.codes.flatten(), minlength=len(self._codes)).cpu().numpy()
         return bool(wanted > 0)
@@ -211,7 +243,7 @@ class _Training:
             "train": train,
             "validation": validation,
             "best": self._stopping.improved,
-            "learning_rate": self._plan.config.learning_rate,
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
             "seconds": round(self._epoch.seconds + time.monotonic() - started, 3),
         }
         self._history.append(row)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Int, Int64, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,7 +14,8 @@ from torch.nn import functional
 from moodbook.errors import TrainingError
 from moodbook.networks.tagger import TaggingNetwork
 from moodbook.networks.vqvae import VQVAE
-from moodbook.training.teacher.head import TeacherHead, teacher_error
+from moodbook.training.augment import change_hearing, change_log_mel, draw_changes
+from moodbook.training.teacher.teacher import Teacher, teacher_error
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,14 @@ class StepLoss(nn.Module):
 class ReconstructionLoss(StepLoss):
     """Step 1: ``MSE(x', x) + MSE(z_q, sg z_e) + commitment_weight * MSE(z_e, sg z_q)``.
 
-    With a teacher, plus ``teacher_weight * MSE(head(z_q), teacher(x))``, whose gradient passes the quantiser straight
-    through to the encoder, as that of the reconstruction does.
+    With a teacher, plus ``teacher_weight * MSE(semantic(z_q), teacher(x))``, whose gradient passes the quantiser
+    straight through to the encoder, as that of the reconstruction does.
 
     Args:
         vqvae: The VQ-VAE that learns.
-        teacher_weight: Weight of the teacher's error; None without a teacher.
+        teacher: Says what the semantic decoder is to read; None without one.
+        teacher_weight: Weight of the semantic decoder's error.
+        augment: Whether to learn from mixed and equalised music (`moodbook.training.augment`) while training.
 
     Source:
         The paper, section on the VQ-VAE; van den Oord et al. 2017, equation 3.
@@ -59,26 +63,33 @@ class ReconstructionLoss(StepLoss):
 
     network: VQVAE
 
-    def __init__(self, vqvae: VQVAE, teacher_weight: float | None = None) -> None:
+    def __init__(
+        self, vqvae: VQVAE, teacher: Teacher | None = None, teacher_weight: float = 1.0, augment: bool = False
+    ) -> None:
         super().__init__()
-        self.network = vqvae
-        self.part_names = ("reconstruction", "codebook", "commitment")
-        self.head: TeacherHead | None = None
-        if teacher_weight is not None:
-            self.part_names += ("teacher",)
-            self.head = TeacherHead(vqvae.config)
-            self._teacher_weight = teacher_weight
+        self.network, self.teacher = vqvae, teacher
+        self.part_names = ("reconstruction", "codebook", "commitment", *(("teacher",) if teacher else ()))
+        self._teacher_weight, self._augment = teacher_weight, augment
 
     def forward(
         self,
         log_mel: Float32[Tensor, "batch n_mels frames"],
-        targets: Float32[Tensor, "batch windows embedding"] | None = None,
+        hearing: Float32[Tensor, "batch heard_frames heard_mels"] | None = None,
     ) -> Losses:
         """Measure the losses of a batch of segments.
 
+        Args:
+            log_mel: The segments.
+            hearing: What the teacher hears of them.
+
         Raises:
-            TrainingError: There is a teacher, and no word of it.
+            TrainingError: There is a teacher, and it hears nothing.
         """
+        if self._augment and self.training:
+            changes = draw_changes(len(log_mel), log_mel.device)
+            with torch.no_grad(), torch.autocast(log_mel.device.type, enabled=False):
+                log_mel = change_log_mel(log_mel, changes)
+                hearing = None if hearing is None else change_hearing(hearing, changes)
         output = self.network(log_mel)
         # MSE(x', x)
         reconstruction = functional.mse_loss(output.reconstruction, log_mel)
@@ -88,10 +99,10 @@ class ReconstructionLoss(StepLoss):
             "codebook": output.codebook_loss,
             "commitment": output.commitment_loss,
         }
-        if self.head is not None:
-            if targets is None:
-                raise TrainingError("step 1 has a teacher and got no targets; give examples with `teacher`")
-            parts["teacher"] = teacher_error(self.head(output.quantized), targets)
+        if self.teacher is not None:
+            if hearing is None or output.semantic is None:
+                raise TrainingError("a teacher wants to hear the music and a VQ-VAE with a semantic decoder to teach")
+            parts["teacher"] = teacher_error(output.semantic, self.teacher(hearing))
             total = total + self._teacher_weight * parts["teacher"]
         return Losses(total, parts, output.codes)
 

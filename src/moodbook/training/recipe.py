@@ -21,6 +21,7 @@ from moodbook.networks.config import (
     Config,
     GRUConfig,
     NetworkConfig,
+    SemanticConfig,
     VGGishConfig,
     VQVAEConfig,
 )
@@ -47,6 +48,9 @@ class StepConfig(Config):
     """Epochs without a better validation figure before the step stops and the best epoch is restored."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 where the processor multiplies it natively, float32 elsewhere."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """constant, as the paper: every batch has the same learning rate. cosine: it falls to 0 over `max_epochs` along
+    half a cosine."""
     random_crops: bool = False
     """True: in each epoch an example starts anywhere in its track where a whole segment fits, instead of at its own
     segment. Needs ``data.segments = "all"``."""
@@ -64,11 +68,14 @@ class Step1Config(StepConfig):
     on its latents. False, as the authors: the codebook starts at U(-1/K, 1/K) and a code that nobody uses stays where
     it is; a short training then ends with few codes in use."""
     teacher: Literal["musicnn"] | None = None
-    """A network whose embedding of every 3 seconds the codes must tell, beside the sound: a linear layer on statistics
-    of the quantised latents predicts it, and is thrown away after training; early stopping watches its error instead.
-    None, as the authors: the sound alone."""
+    """A network whose embedding of every 3 seconds the codes must tell, beside the sound: the semantic decoder
+    (``vqvae.semantic_width``) learns to read it from them; early stopping watches its error instead. None, as the
+    authors: the sound alone."""
     teacher_weight: float = Field(0.1, gt=0)
-    """Weight of the teacher's mean squared error, where there is a teacher; predicting its mean costs 1."""
+    """Weight of the semantic decoder's mean squared error, where there is a teacher; predicting its mean costs 1."""
+    augment: bool = False
+    """True: what is learned from is mixed with other segments of its batch, equalised and made louder or softer
+    (`moodbook.training.augment`); a teacher hears the same. False, as the authors."""
 
 
 class Step2Config(StepConfig):
@@ -124,6 +131,14 @@ class Recipe(Config):
             raise ValueError(
                 f"classifier {self.classifier.kind!r} reads no latents: drop [vqvae], [step_1] and step_2.update_vqvae"
             )
+        if isinstance(self.classifier, SemanticConfig) and not (self.vqvae and self.vqvae.semantic_width):
+            raise ValueError("classifier 'semantic' reads what a semantic decoder tells: set vqvae.semantic_width")
+        if self.vqvae is not None and self.step_1 is not None:
+            taught = self.step_1.teacher is not None
+            if taught and not self.vqvae.semantic_width:
+                raise ValueError("step_1.teacher teaches a semantic decoder: set vqvae.semantic_width (256, say)")
+            if self.vqvae.semantic_width and not taught:
+                raise ValueError("a semantic decoder learns from a teacher: set step_1.teacher, or semantic_width = 0")
         if self.presence is not None and self.vqvae is None:
             raise ValueError("[presence] is learned from latents, and the recipe has no [vqvae]: drop it")
         if self.data.segments != "all" and any(step.random_crops for step in (self.step_1, self.step_2) if step):
@@ -167,8 +182,9 @@ class Recipe(Config):
             "presence": None,
         }
         if self.vqvae is not None and self.step_1 is not None:
+            narrow = {"width": 16, "codebook_size": 64, "semantic_width": 16}
             update["vqvae"] = self.vqvae.model_copy(
-                update={"width": min(16, self.vqvae.width), "codebook_size": min(64, self.vqvae.codebook_size)}
+                update={name: min(size, getattr(self.vqvae, name)) for name, size in narrow.items()}
             )
             update["step_1"] = self.step_1.model_copy(update={"max_epochs": min(2, self.step_1.max_epochs)})
         return self.model_copy(update=update)

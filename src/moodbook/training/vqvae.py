@@ -14,6 +14,8 @@ from moodbook.training.losses import Losses, ReconstructionLoss, perplexity
 from moodbook.training.machine import Machine, Precision, reduced
 from moodbook.training.order import share_of_process, step_seed
 from moodbook.training.step import TrainingStep
+from moodbook.training.teacher.musicnn import load_musicnn
+from moodbook.training.teacher.teacher import Teacher
 
 SAMPLED_SEGMENTS = 12
 """Segments that say which codes are in use, and whose latents the others are moved to: 24,576 vectors of Type-1."""
@@ -33,7 +35,12 @@ class Step1(TrainingStep):
         validation: Segments of the validation tracks.
         batch_size: Segments measured at once on validation.
         restart_dead_codes: Move codes that training music does not use onto its latents; see `Step1Config`.
-        teacher_weight: Weight of what a teacher says of `train` and `validation`; None without one.
+        augment: Learn from mixed and equalised music too; see `Step1Config`.
+        teacher_weight: Weight of what a teacher says of `train` and `validation`, which tell what it hears; None
+            without one.
+
+    Raises:
+        ModelError: The teacher's weights are not here.
     """
 
     number: ClassVar[Literal[1, 2]] = 1
@@ -47,13 +54,19 @@ class Step1(TrainingStep):
         validation: Examples,
         batch_size: int,
         restart_dead_codes: bool = False,
+        augment: bool = False,
         teacher_weight: float | None = None,
     ) -> None:
         torch.manual_seed(step_seed(seed, self.number))
-        self.watched = "reconstruction" if teacher_weight is None else "teacher"
-        self.network = VQVAE(config)
-        self.loss = ReconstructionLoss(self.network, teacher_weight)
         self.examples = train.to_learn_from()
+        self.network = VQVAE(config)
+        if teacher_weight is None:
+            self.watched = "reconstruction"
+            self.loss = ReconstructionLoss(self.network, augment=augment)
+        else:
+            self.watched = "teacher"
+            teacher = Teacher(load_musicnn())
+            self.loss = ReconstructionLoss(self.network, teacher, teacher_weight, augment)
         self.codebook_size = config.codebook_size
         self._validation = validation
         self._batch_size = batch_size

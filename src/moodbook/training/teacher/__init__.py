@@ -2,7 +2,8 @@
 
     tensor_bundle.py    reads its weights, without TensorFlow
     musicnn.py          the network itself, and the log-mel it hears
-    targets.py          what it says of each segment, computed once and cached
+    hearing.py          what it hears of each segment, computed once and cached
+    teacher.py          what it says of it
 
 Nothing of it is needed to tag music, and none of its weights are in a model that was trained with it.
 """

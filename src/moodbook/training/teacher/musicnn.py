@@ -113,6 +113,7 @@ class MusiCNN(nn.Module):
             kernels = [torch.from_numpy(weights[f"{_numbered('conv2d', n)}/kernel"].copy()) for n in range(8)]
             biases = [torch.from_numpy(weights[f"{_numbered('conv2d', n)}/bias"].copy()) for n in range(8)]
             norms = [_scale_and_shift(weights, _numbered("batch_normalization", n)) for n in range(11)]
+            last = [torch.from_numpy(weights[f"{_numbered('batch_normalization', 10)}/{p}"]) for p in ("gamma", "beta")]
             dense = [torch.from_numpy(weights[f"dense/{part}"].copy()) for part in ("kernel", "bias")]
         except KeyError as error:
             raise ModelError(f"the teacher's checkpoint lacks {error}; get {REQUIREMENT} again") from error
@@ -120,7 +121,7 @@ class MusiCNN(nn.Module):
             # The sign of batch norm's scale goes into the kernel, so that the largest value stays the largest.
             signs = torch.where(norms[number + 1][0] < 0, -1.0, 1.0)
             kernels[number] = kernels[number][:, :, 0] * signs
-            self.register_buffer(f"signs_{number}", signs)
+            self.register_buffer(f"signs_{number}", signs, persistent=False)
         for number in _TIMBRAL:  # Frequencies as channels: outputs, frequencies, frames, 1.
             kernels[number] = kernels[number].permute(2, 1, 0).unsqueeze(3).contiguous()
         for number in _TEMPORAL:  # frames x outputs
@@ -128,13 +129,15 @@ class MusiCNN(nn.Module):
         for number in _MIDDLE:  # outputs, features, frames
             kernels[number] = kernels[number][:, :, 0].permute(2, 1, 0).contiguous()
         for number in range(8):
-            self.register_buffer(f"kernel_{number}", kernels[number])
-            self.register_buffer(f"bias_{number}", biases[number])
+            self.register_buffer(f"kernel_{number}", kernels[number], persistent=False)
+            self.register_buffer(f"bias_{number}", biases[number], persistent=False)
         for number, (scale, shift) in enumerate(norms):
-            self.register_buffer(f"scale_{number}", scale)
-            self.register_buffer(f"shift_{number}", shift)
-        self.register_buffer("dense_kernel", dense[0])
-        self.register_buffer("dense_bias", dense[1])
+            self.register_buffer(f"scale_{number}", scale, persistent=False)
+            self.register_buffer(f"shift_{number}", shift, persistent=False)
+        self.register_buffer("gamma", last[0].clone(), persistent=False)
+        self.register_buffer("beta", last[1].clone(), persistent=False)
+        self.register_buffer("dense_kernel", dense[0], persistent=False)
+        self.register_buffer("dense_bias", dense[1], persistent=False)
 
     @torch.no_grad()
     def forward(self, log_mel: Float[Tensor, "batch frames n_mels"]) -> Float[Tensor, "batch embedding"]:
@@ -152,6 +155,14 @@ class MusiCNN(nn.Module):
         pooled = pooled * self.get_buffer("scale_9") + self.get_buffer("shift_9")
         embedding: Tensor = functional.relu(pooled @ self.get_buffer("dense_kernel") + self.get_buffer("dense_bias"))
         return embedding * self.get_buffer("scale_10") + self.get_buffer("shift_10")
+
+    def standardise(self, embedding: Float[Tensor, "*batch embedding"]) -> Float[Tensor, "*batch embedding"]:
+        """Bring each number of an embedding to mean 0 and variance 1 over the songs that the network learned from.
+
+        Its last layer is a batch norm; without the scale and the shift that it learned, that is what it gives.
+        """
+        standard: Tensor = (embedding - self.get_buffer("beta")) / self.get_buffer("gamma")
+        return standard
 
     def _timbral(self, hidden: Float[Tensor, "batch frames n_mels"], number: int) -> Float[Tensor, "batch maps frames"]:
         """Convolve 7 frames by 38 or 67 bands, and keep the best place on the frequency axis."""

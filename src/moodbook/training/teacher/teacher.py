@@ -1,0 +1,51 @@
+"""The teacher at work: what it says of each window of a batch."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from moodbook.features import SEGMENT_FRAMES
+from moodbook.networks.geometry import WINDOWS
+from moodbook.training.teacher.hearing import FRAMES_A_FRAME
+from moodbook.training.teacher.musicnn import PATCH_FRAMES, MusiCNN
+
+
+class Teacher(nn.Module):
+    """musicnn over the eight windows of each segment, its numbers at mean 0 and variance 1 over the songs it knows.
+
+    Nothing of it is part of a module's state: it is neither learned nor stored.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: MusiCNN) -> None:
+        super().__init__()
+        self.network = network.eval()
+
+    @torch.no_grad()
+    def forward(self, log_mel: Float[Tensor, "batch frames n_mels"]) -> Float32[Tensor, "batch windows embedding"]:
+        """Say what each window is like; NaN where it holds no music, or less than half of it.
+
+        Args:
+            log_mel: What it hears of each segment; NaN where there is none.
+        """
+        with torch.autocast(log_mel.device.type, enabled=False):
+            step = SEGMENT_FRAMES * FRAMES_A_FRAME / WINDOWS
+            starts = [round(step * window) for window in range(WINDOWS)]
+            patches = torch.stack([log_mel[:, start : start + PATCH_FRAMES] for start in starts], dim=1).float()
+            silent = patches[:, :, PATCH_FRAMES // 2, 0].isnan()
+            said = self.network.standardise(self.network(patches.nan_to_num().flatten(0, 1)))
+            return said.reshape(len(log_mel), WINDOWS, -1).masked_fill(silent[..., None], torch.nan)
+
+
+def teacher_error(
+    told: Float[Tensor, "batch windows embedding"], said: Float[Tensor, "batch windows embedding"]
+) -> Float[Tensor, ""]:
+    """Measure the mean squared error over the windows of which something was said (not NaN); 0 where nothing was."""
+    heard = ~said.isnan()
+    squares = (told - said.nan_to_num()).square() * heard
+    error: Tensor = squares.sum() / heard.sum().clamp(min=1)
+    return error
