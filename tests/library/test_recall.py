@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,4 +132,4 @@ def test_a_catalogue_that_cannot_be_used_is_said(tree: Tree, call: Callable[...,
     named = call("write", root, "--top", 1, "--catalogue", tmp_path / "nowhere.sqlite")
     assert named.exit_code == 2
     assert "there is no catalogue at" in named.stderr
-    assert not os.path.exists(tmp_path / "nowhere.sqlite")
+    assert not (tmp_path / "nowhere.sqlite").exists()
