@@ -21,6 +21,7 @@ try:
     from moodbook.cli.errors import INTERRUPTED
     from moodbook.cli.evaluate import EvaluateCommand, evaluate
     from moodbook.cli.info import info
+    from moodbook.cli.personal import personal
     from moodbook.cli.playlist import playlist
     from moodbook.cli.reproduce import reproduce
     from moodbook.cli.scan import scan
@@ -64,6 +65,7 @@ app.command("similar")(similar)
 app.command("playlist")(playlist)
 app.command("stats")(stats)
 app.command("export")(export)
+app.add_typer(personal, name="personal")
 app.command("write")(write)
 app.command("undo")(undo)
 app.command("doctor")(doctor)

@@ -51,10 +51,11 @@ def open_catalogue(path: Path | None, model_name: str | None) -> Iterator[tuple[
     """Open the catalogue that a verb was given, and choose the model whose scores are asked for."""
     from moodbook.files import is_folder
     from moodbook.library.catalogue import Catalogue, catalogue_path
+    from moodbook.library.personal.head import find_head
     from moodbook.model.bundle import read_bundle
 
     with Catalogue(path or catalogue_path()) as catalogue:
-        if model_name is not None and is_folder(model_name):
+        if model_name is not None and is_folder(model_name) and find_head(model_name) is None:
             model_name = read_bundle(model_name).sha256
         yield catalogue, catalogue.find_model(model_name)
 

@@ -88,6 +88,7 @@ class _Run:
 
     def scan(self, retry: bool, forget: bool, only_news: bool = False) -> ScanSummary:
         """Scan once and say what was found; with `only_news` a scan that found everything as it was says nothing."""
+        from moodbook.library.personal import refresh_heads
         from moodbook.library.scan import scan as scan_library
 
         with ProgressLine("scanning", None, speed=True).shown() as progress:
@@ -100,6 +101,9 @@ class _Run:
                 forget=forget,
                 on_progress=progress.update,
             )
+        behind = refresh_heads(self.catalogue, self.catalogue.find_model(self._tagger.bundle.sha256))
+        if behind:
+            say_list("sets of your own words could not be brought up to date", len(behind), behind)
         news = summary.found - summary.unchanged - summary.failed + summary.gone + summary.heard + summary.forgotten
         if news or not only_news:
             _say(summary, self._as_json)

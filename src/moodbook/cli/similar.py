@@ -91,6 +91,8 @@ def find_seed(
         if vector is None:
             raise DataError(f"{name!r} has no embedding in the catalogue; scan with a model that gives one")
         return track, vector
+    if model.base is not None:
+        model, model_name = catalogue.hearing_model(model), None
     tagger = Tagger.load(model_name if model_name is not None else model.name)
     if tagger.bundle.sha256 != model.sha256:
         raise ModelError(

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moodbook.cli.catalogue import CatalogueOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.filetags import ask, files, say_findings, show_plan, show_results
 from moodbook.cli.output import say_list
 from moodbook.cli.progress import ProgressLine
-from moodbook.errors import AudioError, DataError
+from moodbook.errors import AudioError, CatalogueError, DataError
 from moodbook.model import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from moodbook.library.catalogue import Catalogue
     from moodbook.library.filetags import Plan, Policy, Proposal, Skipped
+    from moodbook.library.recall import Scores
     from moodbook.model.scores import TagFailure
+    from moodbook.tags import TagSet
 
 
 @ends_with_exit_code
@@ -28,7 +33,8 @@ def write(
         list[Path] | None, typer.Argument(metavar="PATH", help="Audio files, and folders of them.")
     ] = None,
     model: Annotated[
-        str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")
+        str,
+        typer.Option(metavar="NAME", help="A model that comes with Moodbook, a folder, or words of your own by name."),
     ] = DEFAULT_MODEL,
     top: Annotated[int | None, typer.Option(min=1, metavar="N", help="The N strongest words of each file.")] = None,
     minimum: Annotated[
@@ -45,6 +51,10 @@ def write(
     apply: Annotated[
         Path | None, typer.Option("--apply", metavar="FILE", help="Write what a saved plan says; no model listens.")
     ] = None,
+    catalogue: CatalogueOption = None,
+    listen: Annotated[
+        bool, typer.Option("--listen", help="Listen to every file, even where the catalogue knows its scores.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
     touch: Annotated[
         bool, typer.Option("--touch", help="Let the files' time of change be now, for programs that look at it.")
@@ -60,6 +70,9 @@ def write(
     --minimum say otherwise. They go where other programs look for them (TMOO,
     MOOD, WM/Mood ...), as separate values. A file that has a mood keeps it.
 
+    What `moodbook scan` has heard is not heard again: the scores of such files
+    come from the catalogue, known by their music, whatever their names are.
+
     First you see what would be written; then you are asked. Without a terminal
     to ask on, nothing is written unless --yes is given. Everything else in a
     file stays as it is, byte by byte, and `moodbook undo` puts back what was
@@ -68,6 +81,7 @@ def write(
     Examples:
       moodbook write ~/Music
       moodbook write album/ --top 3 --words mine.toml
+      moodbook write ~/Music --model mine        # words of your own, see personal
       moodbook write ~/Music --plan moods.json   # look at it, then
       moodbook write --apply moods.json --yes
       moodbook undo
@@ -81,14 +95,16 @@ def write(
         raise typer.BadParameter("name files or folders, or a saved plan with --apply FILE, one of the two")
     if apply is not None and plan is not None:
         raise typer.BadParameter("--plan and --apply exclude each other")
-    from moodbook.library.filetags import load_plan, save_plan
+    from moodbook.library.filetags import load_plan, read_words, save_plan
 
     if apply is not None:
         made = load_plan(apply)
         made.failures.clear()  # They were told when the plan was made.
     else:
         policy: Policy = "merge" if merge else "overwrite" if overwrite else "empty"
-        made = _make_plan(paths or [], model, policy, top, minimum, words)
+        with _open_source(model, catalogue, listen=listen) as (tags, scores):
+            choice = {"top": top, "minimum": minimum, "words": None if words is None else read_words(words, tags)}
+            made = _make_plan(paths or [], policy, choice, scores)
     if plan is not None:
         save_plan(made, plan)
         show_plan(made, as_json=as_json)
@@ -100,14 +116,40 @@ def write(
         raise typer.Exit(SOME_FILES_FAILED)
 
 
-def _make_plan(
-    paths: list[Path], model: str, policy: Policy, top: int | None, minimum: float | None, words: Path | None
-) -> Plan:
-    """Let the model listen to the files to which something may be written."""
+@contextmanager
+def _open_source(name: str, catalogue: Path | None, *, listen: bool) -> Iterator[tuple[TagSet, Scores]]:
+    """Give the words of a model, or of the owner, and what gives the scores of files."""
+    from moodbook.library.recall import Memory, Scores, Voice
+
+    voice = Voice(name)
+    with ExitStack() as stack:
+        opened = None if listen else _open_default(catalogue, stack)
+        memory = None if opened is None else Memory.of(opened, voice)
+        yield voice.words, Scores(voice, memory)
+
+
+def _open_default(path: Path | None, stack: ExitStack) -> Catalogue | None:
+    """Open the catalogue that was named, or the user's own where there is one that can be used."""
+    from moodbook.files import is_there
+    from moodbook.library.catalogue import Catalogue, catalogue_path
+    from moodbook.model.scores import printable
+
+    if path is not None:
+        return stack.enter_context(Catalogue(path))
+    if not is_there(catalogue_path()):
+        return None
+    try:
+        return stack.enter_context(Catalogue(catalogue_path()))
+    except CatalogueError as error:
+        sys.stderr.write(f"moodbook: every file is listened to: {printable(str(error))}\n")
+        return None
+
+
+def _make_plan(paths: list[Path], policy: Policy, choice: Mapping[str, Any], scores: Scores) -> Plan:
+    """Take the scores of the files to which something may be written from the catalogue, or let the model listen."""
     from moodbook import audio
-    from moodbook.library.filetags import build_plan, check_early, propose, read_words
-    from moodbook.model.scores import TagFailure, TagScores
-    from moodbook.model.tagger import Tagger
+    from moodbook.library.filetags import Skipped, build_plan, check_early, propose
+    from moodbook.model.scores import TagFailure
 
     unlisted: list[AudioError] = []
     links: list[Path] = []
@@ -119,8 +161,6 @@ def _make_plan(
             f"found no audio below {', '.join(map(str, paths))}; a folder is searched for "
             f"{' '.join(sorted(audio.AUDIO_SUFFIXES))}, any other file must be named itself"
         )
-    tagger = Tagger.load(model)
-    mapping = None if words is None else read_words(words, tagger.tags)
 
     def proposals() -> Iterator[Proposal | Skipped | TagFailure]:
         yield from (TagFailure(Path(error.path), error.reason) for error in unlisted)
@@ -130,16 +170,19 @@ def _make_plan(
                 early[path] = check_early(path, policy)
                 progress.advance()
         with ProgressLine("listening", len(found)).shown() as progress:
-            heard = tagger.tag_files(path for path in found if early[path] is None)
+            said = scores.of_files([path for path in found if early[path] is None])
             for path in found:
-                result = early[path] or next(heard)
-                if isinstance(result, TagScores):
-                    yield propose(result, top=top, minimum=minimum, words=mapping)
-                else:
+                result = early[path] or next(said)
+                if isinstance(result, (Skipped, TagFailure)):
                     yield result
+                else:
+                    yield propose(result, **choice)
                 progress.advance()
 
-    return build_plan(proposals(), policy)
+    plan = build_plan(proposals(), policy)
+    if scores.recalled:
+        sys.stderr.write(f"moodbook: the catalogue knew {files(scores.recalled)}, {scores.heard} listened to\n")
+    return plan
 
 
 def _write(plan: Plan, *, yes: bool, touch: bool, journal: Path | None, as_json: bool) -> int:

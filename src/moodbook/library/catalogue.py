@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ from moodbook.library.identity import Stat
 from moodbook.library.metadata import Metadata
 from moodbook.library.schema import VERSION, migrate, read_version
 from moodbook.model.bundle import Bundle
-from moodbook.model.scores import TagScores
+from moodbook.model.presence import MUSIC
+from moodbook.model.scores import TagScores, TagStrength
 from moodbook.tags import TagSet
 
 LOCK_SUFFIX = ".lock"
@@ -59,6 +60,7 @@ class Model:
         sha256: Its hash.
         tags: Names of the columns of its scores.
         thresholds: In the same order.
+        base: Hash of the model that hears for it, where its words are the owner's own; None where it hears itself.
     """
 
     id: int
@@ -66,6 +68,19 @@ class Model:
     sha256: str
     tags: TagSet
     thresholds: tuple[float, ...]
+    base: str | None = None
+
+    def strengths(self, probabilities: bytes, music: float | None) -> tuple[TagStrength, ...]:
+        """Read what the catalogue keeps of a recording: every tag with its strength, in the model's order.
+
+        Args:
+            probabilities: As they are stored.
+            music: Probability that it is music at all; below one half nothing is decided.
+        """
+        values = np.frombuffer(probabilities, dtype="<f4").tolist()
+        is_music = music is None or music >= MUSIC
+        named = zip(self.tags, values, self.thresholds, strict=True)
+        return tuple(TagStrength(tag, value, value > threshold and is_music) for tag, value, threshold in named)
 
 
 def catalogue_path() -> Path:
@@ -216,23 +231,31 @@ class Catalogue:
 
     def use_model(self, bundle: Bundle) -> Model:
         """Enter a model as the one that is used now."""
-        thresholds = [bundle.thresholds[name] for name in bundle.tags]
+        return self.enter_model(bundle.name, bundle.sha256, bundle.tags, bundle.thresholds)
+
+    def enter_model(
+        self, name: str, sha256: str, tags: TagSet, thresholds: Mapping[str, float], base: str | None = None
+    ) -> Model:
+        """Enter what gives scores as the one that is used now; see `Model` for what is said of it."""
+        ordered = [thresholds[tag] for tag in tags]
         with self.transaction() as connection:
             connection.execute(
-                "INSERT INTO model (sha256, name, tags, thresholds, last_scan)"
-                " VALUES (?, ?, ?, ?, (SELECT coalesce(max(last_scan), 0) + 1 FROM model))"
+                "INSERT INTO model (sha256, name, tags, thresholds, base, last_scan)"
+                " VALUES (?, ?, ?, ?, ?, (SELECT coalesce(max(last_scan), 0) + 1 FROM model))"
                 " ON CONFLICT (sha256) DO UPDATE SET last_scan = excluded.last_scan, name = excluded.name",
-                (bundle.sha256, bundle.name, json.dumps(bundle.tags.names), json.dumps(thresholds)),
+                (sha256, name, json.dumps(tags.names), json.dumps(ordered), base),
             )
-        return self.find_model(bundle.sha256)
+        return self.find_model(sha256)
 
     def models(self) -> list[Model]:
         """List the models that have scanned, the one that was used last first."""
         with self.reading() as connection:
-            rows = connection.execute("SELECT id, name, sha256, tags, thresholds FROM model ORDER BY last_scan DESC")
+            rows = connection.execute(
+                "SELECT id, name, sha256, tags, thresholds, base FROM model ORDER BY last_scan DESC"
+            )
             return [
-                Model(row, name, sha256, TagSet(tuple(json.loads(tags))), tuple(json.loads(thresholds)))
-                for row, name, sha256, tags, thresholds in rows
+                Model(row, name, sha256, TagSet(tuple(json.loads(tags))), tuple(json.loads(thresholds)), base)
+                for row, name, sha256, tags, thresholds, base in rows
             ]
 
     def find_model(self, name: str | None = None) -> Model:
@@ -249,6 +272,21 @@ class Catalogue:
                 return model
         listed = ", ".join(f"{model.name} ({model.sha256[:8]})" for model in known)
         raise CatalogueError(f"no model {name!r} has scanned into the catalogue '{self.path}'; it knows: {listed}")
+
+    def hearing_model(self, model: Model) -> Model:
+        """Give the model that hears for another: the base of the owner's own words, any other itself.
+
+        Raises:
+            CatalogueError: The base is not in the catalogue.
+        """
+        return model if model.base is None else self.find_model(model.base)
+
+    def drop_model(self, model: Model) -> None:
+        """Drop a model and all that it says."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM analysis WHERE model_id = ?", (model.id,))
+            connection.execute("DELETE FROM failure WHERE model_id = ?", (model.id,))
+            connection.execute("DELETE FROM model WHERE id = ?", (model.id,))
 
     def known_files(self) -> dict[Path, KnownFile]:
         """Give every file by its name."""

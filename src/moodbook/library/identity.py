@@ -65,7 +65,7 @@ def identify(path: Path) -> Iterator[Identity]:
         with open_file(path) as file:
             stat = Stat.of(os.fstat(file.fileno()))
             metadata = read_metadata(file)
-        sha256 = _payload_or_file_hash(path)
+        sha256 = music_hash(path)
         if Stat.of(path.stat()) != stat:
             raise UnreadableAudioError(path, CHANGED_MEANWHILE)
     except AudioError as error:
@@ -76,7 +76,13 @@ def identify(path: Path) -> Iterator[Identity]:
         yield Identity(stat, sha256, metadata)
 
 
-def _payload_or_file_hash(path: Path) -> str:
+def music_hash(path: Path) -> str:
+    """Hash the audio of a file alone; of a file too damaged to tell the audio from the rest, everything.
+
+    Raises:
+        AudioError: It is no regular file, or cannot be read.
+        OSError: The disk fails.
+    """
     try:
         return payload_hash(path)
     except Exception:  # noqa: BLE001 (whatever a damaged header leads the reader to, the file still has a hash)

@@ -23,6 +23,7 @@ from moodbook.model.scores import printable
 
 SUFFIXES = (".m3u8", ".xspf", ".nsp")
 """Endings of a file name that say which format to write."""
+_MOST_PLAYLIST_BYTES = 64 << 20  # A million long names.
 _XSPF = "http://xspf.org/ns/0/"
 _OPPOSITES: dict[Comparison, Comparison] = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "=": "!=", "!=": "="}
 _NSP_FIELDS: dict[TextField, str] = {
@@ -64,6 +65,36 @@ def write_playlist(path: Path, tracks: Iterable[Track], title: str, *, absolute:
     folder = None if absolute else Path(os.path.realpath(path.absolute().parent))
     text = m3u8(tracks, title, folder) if suffix == ".m3u8" else xspf(tracks, title, folder)
     _write(path, text)
+
+
+def read_m3u8(path: Path) -> list[Path]:
+    """Read the files that a playlist names, in order; addresses on the network are left out.
+
+    Raises:
+        DataError: It cannot be read, or is far larger than a playlist.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_PLAYLIST_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"cannot read the playlist '{path}': {error.strerror}") from error
+    if len(content) > _MOST_PLAYLIST_BYTES:
+        raise DataError(f"'{path}' is larger than {_MOST_PLAYLIST_BYTES >> 20} MiB; this is no playlist")
+    # An .m3u may be in any old encoding: the bytes of the names are kept as they are.
+    lines = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n")
+    names = (line for line in lines if line.strip() and not line.startswith(b"#") and b"\0" not in line)
+    return [path.parent / name for line in names if (name := _file_name(line)) is not None]
+
+
+def _file_name(line: bytes) -> Path | None:
+    scheme, mark, rest = line.partition(b"://")
+    if not mark or not scheme.isalpha():
+        return Path(os.fsdecode(line.replace(b"\\", b"/") if os.name == "nt" else line))
+    if scheme.lower() != b"file":
+        return None
+    name = urllib.parse.unquote_to_bytes(rest.removeprefix(b"localhost"))
+    # A drive stands behind a slash in an address: file:///C:/Music.
+    return None if b"\0" in name else Path(os.fsdecode(name.removeprefix(b"/") if os.name == "nt" else name))
 
 
 def write_smart_playlist(path: Path, query: Query, title: str, limit: int | None = None) -> None:

@@ -61,6 +61,10 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE analysis ADD COLUMN music REAL;  -- a probability; NULL where the model cannot tell
     """,
+    # Version 4: the owner's own words, told from what a model hears.
+    """
+    ALTER TABLE model ADD COLUMN base TEXT;  -- sha256 of the model that hears for it; NULL where it hears itself
+    """,
 )
 """What leads from each version to the next; a new catalogue goes through all of them."""
 

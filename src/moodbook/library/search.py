@@ -207,9 +207,7 @@ def _rows(
 
 
 def _track(row: _Row, model: Model) -> Track:
-    values = struct.unpack(f"<{len(model.tags)}f", row.probabilities)
-    named = zip(model.tags, values, model.thresholds, strict=True)
-    is_music = row.music is None or row.music >= MUSIC
+    strengths = model.strengths(row.probabilities, row.music)
     return Track(
         path=Path(os.fsdecode(row.path)),
         payload_id=row.payload_id,
@@ -220,8 +218,8 @@ def _track(row: _Row, model: Model) -> Track:
         moods=tuple(json.loads(row.moods)),
         duration_seconds=row.duration_seconds,
         music=row.music,
-        decided=tuple(tag for tag, value, threshold in named if value > threshold and is_music),
-        probabilities=dict(zip(model.tags, values, strict=True)),
+        decided=tuple(strength.tag for strength in strengths if strength.decided),
+        probabilities={strength.tag: strength.probability for strength in strengths},
         model=model.name,
         rank=row.rank,
     )

@@ -69,11 +69,12 @@ class TrackVectors:
 
     @classmethod
     def load(cls, catalogue: Catalogue, model: Model) -> TrackVectors:
-        """Read the vectors of all recordings that are there.
+        """Read the vectors of all recordings that are there; for the owner's own words those of the model that hears.
 
         Raises:
             CatalogueError: The catalogue cannot be read.
         """
+        model = catalogue.hearing_model(model)
         present = (
             "FROM analysis WHERE model_id = ?"
             " AND EXISTS (SELECT 1 FROM file WHERE file.payload_id = analysis.payload_id AND missing_since IS NULL)"

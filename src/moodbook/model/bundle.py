@@ -226,14 +226,14 @@ def write_bundle(
         embedding=dimensions,
         presence=presence is not None,
         self_test=record_self_test(Engine(_Draft(network, rounded)), tags),
-        files={WEIGHTS_FILE: _record(content), CARD_FILE: _record(card_text)},
+        files={WEIGHTS_FILE: record_of(content), CARD_FILE: record_of(card_text)},
     )
     facts = config.model_dump(mode="json")
     facts[CONFIG_HASH] = config_sha256(facts)
     settings = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     files = {CONFIG_FILE: settings.encode(), WEIGHTS_FILE: content, CARD_FILE: card_text}
     try:
-        _write_folder(target, files)
+        write_folder(target, files)
     except OSError as error:
         raise ModelError(f"cannot write the model '{target}': {error}") from error
     return read_bundle(target)
@@ -274,12 +274,12 @@ def _read(folder: Path) -> Bundle:
         unexpected = next((e.name for e in entries if e.name not in expected and e.name[:1] != "."), None)
     if unexpected is not None:
         raise ModelError(f"it holds {unexpected!r}; a model is {', '.join(sorted(expected))} and nothing else")
-    settings = _read_file(folder / CONFIG_FILE, MAX_TEXT_BYTES)
+    settings = read_regular_file(folder / CONFIG_FILE, MAX_TEXT_BYTES)
     config = _parse_config(settings)
     shapes = weight_shapes(config.network, len(config.tags), config.decoder, config.embedding, config.presence)
     largest = largest_packed_bytes(shapes, config.storage)
-    content = _read_recorded(folder / WEIGHTS_FILE, config.files[WEIGHTS_FILE], largest)
-    _read_recorded(folder / CARD_FILE, config.files[CARD_FILE], MAX_TEXT_BYTES)
+    content = read_recorded(folder / WEIGHTS_FILE, config.files[WEIGHTS_FILE], largest)
+    read_recorded(folder / CARD_FILE, config.files[CARD_FILE], MAX_TEXT_BYTES)
     weights = unpack_tensors(content, shapes, config.storage)
     return Bundle(folder, config, weights, hashlib.sha256(settings).hexdigest())
 
@@ -308,8 +308,13 @@ def _parse_config(settings: bytes) -> BundleConfig:
     return config
 
 
-def _read_file(path: Path, cap: int, size: int | None = None) -> bytes:
-    """Read a regular file of at most `cap` bytes (exactly `size`, where known); what is none is not even opened."""
+def read_regular_file(path: Path, cap: int, size: int | None = None) -> bytes:
+    """Read a regular file of at most `cap` bytes (exactly `size`, where known); what is none is not even opened.
+
+    Raises:
+        ModelError: It is missing, no regular file, or of another size.
+        OSError: The system refuses.
+    """
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -324,9 +329,14 @@ def _read_file(path: Path, cap: int, size: int | None = None) -> bytes:
         return file.read(cap)
 
 
-def _read_recorded(path: Path, record: FileRecord, cap: int) -> bytes:
-    """Read a file whose size and hash are known."""
-    content = _read_file(path, cap, record.bytes)
+def read_recorded(path: Path, record: FileRecord, cap: int) -> bytes:
+    """Read a file whose size and hash are known.
+
+    Raises:
+        ModelError: It is missing, larger than `cap`, or not the one that was recorded.
+        OSError: The system refuses.
+    """
+    content = read_regular_file(path, cap, record.bytes)
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise ModelError(f"{path.name} does not have the sha256 that {CONFIG_FILE} lists")
     return content
@@ -355,12 +365,17 @@ def _chosen(
     return {name: offered[name].astype(np.float32) for name in shapes}
 
 
-def _record(content: bytes) -> FileRecord:
+def record_of(content: bytes) -> FileRecord:
+    """Give size and hash of what a file holds."""
     return FileRecord(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    """Write files to a folder beside the target, make them durable and move the folder to its name."""
+def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
+    """Write files to a folder beside the target, make them durable and move the folder to its name.
+
+    Raises:
+        OSError: The system refuses; what was there is still there.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     mark = secrets.token_hex(4)
     draft = target.with_name(f".{target.name}.{mark}.new")

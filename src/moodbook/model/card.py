@@ -16,7 +16,8 @@ FORMAT_VERSION: Final = 1
 WEIGHTS_FILE: Final = "model.safetensors"
 CARD_FILE: Final = "README.md"
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A name that is safe as a folder name on every system: no separators, no leading dot."""
 Line = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import urllib.parse
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,15 @@ class TagScores:
     model_name: str
     model_sha256: str
 
+    @property
+    def strengths(self) -> tuple[TagStrength, ...]:
+        """Every tag with its strength, in the model's order."""
+        columns = zip(self.tags, self.probabilities.tolist(), self.decisions.tolist(), strict=True)
+        return tuple(TagStrength(*column) for column in columns)
+
     def top(self, n: int | None = None) -> tuple[TagStrength, ...]:
         """Give the strongest tags, strongest first; all of them where `n` is None. Equals keep the model's order."""
-        order = np.argsort(-self.probabilities, kind="stable")[:n]
-        return tuple(
-            TagStrength(self.tags.names[column], float(self.probabilities[column]), bool(self.decisions[column]))
-            for column in order
-        )
+        return strongest(self.strengths)[:n]
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
         """Give the record that is written as JSON: the same keys in the same order for every track.
@@ -126,6 +129,11 @@ class TagFailure:
     def to_dict(self) -> dict[str, Any]:
         """Give the record that is written as JSON."""
         return {**path_fields(self.path), "error": printable(self.reason)}
+
+
+def strongest(strengths: Iterable[TagStrength]) -> tuple[TagStrength, ...]:
+    """Sort by strength, strongest first; equals keep their order."""
+    return tuple(sorted(strengths, key=lambda strength: -strength.probability))
 
 
 def pool(

@@ -137,7 +137,7 @@ class TestAfterACrash:
             assert not (journal / f"{name}.jsonl").exists()
 
     def test_in_the_midst_of_a_line(self, songs: list[Path], journal: Path) -> None:
-        name = self.crash(songs, journal, lines=3, torn=b'{"event": "begin", "n": 1, "pa')
+        name = self.crash(songs, journal, lines=4, torn=b'{"event": "begin", "n": 1, "pa')
         assert not read_run(journal, name).finished
         assert list(recover(journal)) == []  # Every file that was begun has its end.
         run = read_run(journal, name)

@@ -80,7 +80,7 @@ def _write(task: Rewrite, journal: Journal, touch: bool) -> Written:
     copy = new_copy_name(task.path)
     n = journal.begin(task, copy)
     try:
-        rewrite(task, copy, touch=touch)
+        rewrite(task, copy, touch=touch, keep=lambda way_back: journal.keep(n, way_back))
     except (AudioError, TagError) as error:
         # An error behind the exchange (the folder could not be synced) leaves the new file.
         holds_new = _fields_or_none(task.path) == task.after
@@ -180,6 +180,9 @@ def _undo_step(entry: Entry) -> Rewrite | Written:
             reason = f"it no longer holds what was written, but {held}. It is left alone."
             return Written(task.path, "failed", moods(now), moods(now), reason)
         # Its audio may have been edited since: what counts is that undoing does not change it.
-        return replace(task, state=state, payload=audio.payload_hash(task.path), before=task.after, after=task.before)
+        payload = audio.payload_hash(task.path)
+        return replace(
+            task, state=state, payload=payload, before=task.after, after=task.before, way_back=entry.way_back
+        )
     except (AudioError, TagError) as error:
         return Written(task.path, "failed", new, new, error.reason)

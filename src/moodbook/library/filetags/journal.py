@@ -24,6 +24,7 @@ from moodbook.files import sync_folder
 from moodbook.library.filetags.fields import Fields
 from moodbook.library.filetags.paths import decode_path, encode_path
 from moodbook.library.filetags.rewrite import FileState, Rewrite
+from moodbook.library.filetags.wayback import Piece, WayBack, pack, unpack
 
 VERSION = 1
 """Of the lines; a journal of another version is not guessed at."""
@@ -61,6 +62,24 @@ class BeginLine(_Line):
     after: Fields
 
 
+class PieceLine(_Line):
+    """A part of a file as it was; see `moodbook.library.filetags.wayback.Piece`."""
+
+    start: int = Field(ge=0)
+    length: int = Field(ge=1)
+    data: str | None = None
+
+
+class WayBackLine(_Line):
+    """Before a file is replaced: how it becomes the old one again."""
+
+    event: Literal["way back"] = "way back"
+    n: int = Field(ge=0)
+    new_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    old_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    pieces: list[PieceLine]
+
+
 class EndLine(_Line):
     """After a file, or when a broken run was looked at again."""
 
@@ -76,8 +95,8 @@ class FinishLine(_Line):
     event: Literal["finish"] = "finish"
 
 
-_LINES: TypeAdapter[RunLine | BeginLine | EndLine | FinishLine] = TypeAdapter(
-    RunLine | BeginLine | EndLine | FinishLine
+_LINES: TypeAdapter[RunLine | BeginLine | WayBackLine | EndLine | FinishLine] = TypeAdapter(
+    RunLine | BeginLine | WayBackLine | EndLine | FinishLine
 )
 
 
@@ -91,6 +110,7 @@ class Entry:
         copy: Where its copy was made.
         outcome: How it ended; None where the run was cut off.
         reason: Why it failed, if it did.
+        way_back: How it becomes what it was, to the byte; None where that is not known.
     """
 
     n: int
@@ -98,6 +118,7 @@ class Entry:
     copy: Path
     outcome: Outcome | None = None
     reason: str = ""
+    way_back: WayBack | None = None
 
     @property
     def is_written(self) -> bool:
@@ -166,6 +187,14 @@ class Journal:
             )
         )
         return n
+
+    def keep(self, n: int, way_back: WayBack) -> None:
+        """Say how the new file becomes the old one again, before it takes its place."""
+        pieces = [
+            PieceLine(start=piece.start, length=piece.length, data=None if piece.data is None else pack(piece.data))
+            for piece in way_back.pieces
+        ]
+        self._append(WayBackLine(n=n, new_sha256=way_back.new_sha256, old_sha256=way_back.old_sha256, pieces=pieces))
 
     def end(self, n: int, outcome: Outcome, reason: str = "") -> None:
         """Say how it ended."""
@@ -303,6 +332,9 @@ def read_run(folder: Path, name: str) -> Run:
             run.entries.append(entry)
         elif isinstance(line, FinishLine):
             run.finished = True
+        elif isinstance(line, WayBackLine):
+            if line.n in by_number:
+                by_number[line.n].way_back = _way_back(line, path)
         elif line.n in by_number:
             by_number[line.n].outcome, by_number[line.n].reason = line.outcome, line.reason
     return run if run is not None else Run(name, "write", "", None)
@@ -315,6 +347,17 @@ def _entry(line: BeginLine, path: Path) -> Entry:
         raise JournalError(f"the journal is damaged: {error}") from error
     state = FileState(line.size, line.mtime_ns)
     return Entry(line.n, Rewrite(file, state, line.payload, line.before, line.after), copy)
+
+
+def _way_back(line: WayBackLine, path: Path) -> WayBack:
+    try:
+        pieces = tuple(
+            Piece(piece.start, piece.length, None if piece.data is None else unpack(piece.data, piece.length))
+            for piece in line.pieces
+        )
+    except ValueError as error:
+        raise JournalError(f"the journal {str(path)!r} is damaged: {error}") from error
+    return WayBack(line.new_sha256, line.old_sha256, pieces)
 
 
 def _lock(descriptor: int) -> bool:

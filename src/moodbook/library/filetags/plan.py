@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,7 +18,7 @@ from moodbook.library.filetags.fields import FieldNames, Fields, moods
 from moodbook.library.filetags.formats import tag_format, typed_errors
 from moodbook.library.filetags.paths import decode_path, encode_path
 from moodbook.library.filetags.rewrite import FileState, Rewrite, check_may_be_written, read_fields, read_state
-from moodbook.model.scores import TagFailure, TagScores
+from moodbook.model.scores import TagFailure, TagStrength, strongest
 
 VERSION = 1
 """Of the document; one of another version is refused."""
@@ -88,8 +88,29 @@ class Plan:
     policy: Policy = "empty"
 
 
+@runtime_checkable
+class Said(Protocol):
+    """What a model says about a file, heard now (`TagScores`) or remembered (`moodbook.library.recall.Recalled`)."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def strengths(self) -> tuple[TagStrength, ...]:
+        """Every word with its strength, in the model's order."""
+
+    @property
+    def model_name(self) -> str:
+        """Whose words they are."""
+
+    @property
+    def model_sha256(self) -> str:
+        """Its hash."""
+
+
 def propose(
-    result: TagScores, *, top: int | None = None, minimum: float | None = None, words: Mapping[str, str] | None = None
+    result: Said, *, top: int | None = None, minimum: float | None = None, words: Mapping[str, str] | None = None
 ) -> Proposal:
     """Choose the words for a file from a model's scores.
 
@@ -99,7 +120,7 @@ def propose(
         minimum: Those with at least this probability. Without both: those above their own thresholds.
         words: The owner's word for a model's; an empty one drops it, one that is not listed stays.
     """
-    strengths = result.top()
+    strengths = strongest(result.strengths)
     if minimum is not None:
         strengths = tuple(strength for strength in strengths if strength.probability >= minimum)
     if top is not None:
@@ -110,7 +131,7 @@ def propose(
     return Proposal(
         path=result.path,
         words=tuple(dict.fromkeys(word for word in chosen if word)),
-        scores=dict(zip(result.tags, result.probabilities.tolist(), strict=True)),
+        scores={strength.tag: strength.probability for strength in result.strengths},
         model_name=result.model_name,
         model_sha256=result.model_sha256,
     )

@@ -23,6 +23,7 @@ from moodbook.errors import AudioError, FileChangedError, TagError
 from moodbook.files import sync_folder
 from moodbook.library.filetags.fields import Fields
 from moodbook.library.filetags.formats import tag_format, typed_errors
+from moodbook.library.filetags.wayback import WayBack, find_way_back
 
 COPY_PREFIX, COPY_SUFFIX = ".moodbook-", ".part"
 """How the name of a copy begins and ends; between them stand 12 random digits."""
@@ -59,6 +60,8 @@ class Rewrite:
         payload: Hash of its audio, see `moodbook.audio.payload_hash`.
         before: The fields as they were.
         after: The fields as they shall be.
+        way_back: How the file becomes what it was before it got the fields that it has, to the byte; None where that is
+            not meant or not known.
     """
 
     path: Path
@@ -66,6 +69,7 @@ class Rewrite:
     payload: str
     before: Fields
     after: Fields
+    way_back: WayBack | None = None
 
 
 def read_state(path: Path) -> FileState:
@@ -129,13 +133,16 @@ def is_copy_name(path: Path) -> bool:
     )
 
 
-def rewrite(task: Rewrite, copy: Path, *, touch: bool = False) -> FileState:
+def rewrite(
+    task: Rewrite, copy: Path, *, touch: bool = False, keep: Callable[[WayBack], None] | None = None
+) -> FileState:
     """Give a file its new fields, or leave it as it is.
 
     Args:
         task: What shall be done.
         copy: Where the copy is made, from `new_copy_name`.
         touch: Let the file's time of change be now; otherwise it stays what it was.
+        keep: Told, before the copy takes the file's place, how it becomes the old file again.
 
     Returns:
         The state of the new file.
@@ -158,11 +165,17 @@ def rewrite(task: Rewrite, copy: Path, *, touch: bool = False) -> FileState:
             strange = [name for name in task.after if not tags.owns(name)]
             if strange:
                 raise TagError(path, f"{strange[0]!r} is no field for a mood in this kind of file. Plan it again.")
-            tags.write(copy, task.after)
+            if task.way_back is not None and task.way_back.fits(copy):
+                task.way_back.restore(target, copy)
+            else:
+                tags.write(copy, task.after)
             _check(target, copy, task)
+            way_back = None if keep is None else find_way_back(target, copy)
             _take_over(status, target, copy, touch)
             with copy.open("r+b") as file:  # Windows syncs only what may be written.
                 os.fsync(file.fileno())
+            if keep is not None and way_back is not None:
+                keep(way_back)
             now = target.stat()
             if (FileState.of(now), now.st_ino) != (task.state, status.st_ino):
                 raise FileChangedError(path, "it was changed while its copy was made. Try again.")

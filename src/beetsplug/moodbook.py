@@ -1,0 +1,226 @@
+"""Moodbook for beets: moods as fields of your library, asked for like any other field.
+
+    plugins: moodbook
+    moodbook:
+        auto: yes        # music that is imported is heard
+        write: no        # yes: the moods also go into the files, as `moodbook write` does it
+        model: open      # a model, or the name of words of your own (`moodbook personal`)
+        catalogue:       # the catalogue whose scores are taken first; else the one that `moodbook search` asks
+
+Fields of an item: ``moodbook``, the words that the model has decided for; ``moodbook_WORD``, the score of each word
+from 0 to 1; ``moodbook_model``, whose they are. ``feels:`` takes the queries of `moodbook search`.
+"""
+
+from __future__ import annotations
+
+import operator
+import optparse
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from beets import ui
+from beets.dbcore import types
+from beets.dbcore.query import FieldQuery, InvalidQueryError
+from beets.exceptions import UserError
+from beets.importer import ImportSession, ImportTask
+from beets.library import Item, Library
+from beets.plugins import BeetsPlugin
+
+from moodbook.errors import MoodbookError, QueryError
+from moodbook.files import is_there
+from moodbook.library.catalogue import Catalogue, catalogue_path
+from moodbook.library.filetags import apply_tasks, build_plan, journal_folder, open_journal, propose, recover
+from moodbook.library.query import And, Decided, Length, Not, Or, Query, Score, Text, parse_query
+from moodbook.library.recall import Memory, Scores, Voice
+from moodbook.library.search import fold
+from moodbook.model.scores import TagFailure
+from moodbook.tags import TagSet
+
+WORDS = "moodbook"
+MODEL = "moodbook_model"
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+    "=": operator.eq,
+    "!=": operator.ne,
+}
+
+
+def score_field(word: str) -> str:
+    """Name the field of a word's score: ``moodbook_late_night`` for "late night"."""
+    return f"{WORDS}_{re.sub(r'[^a-z0-9]+', '_', fold(word)).strip('_')}"
+
+
+class FeelsQuery(FieldQuery[str]):
+    """A query of `moodbook search`, asked of an item's fields.
+
+    Raises:
+        InvalidQueryError: It cannot be understood.
+    """
+
+    tags: ClassVar[TagSet]
+
+    def __init__(self, field_name: str, pattern: str, fast: bool = True) -> None:
+        super().__init__(field_name, pattern, fast=False)  # beets asks item by item: no column holds the answer.
+        try:
+            self._query = parse_query(pattern, self.tags)
+        except QueryError as error:
+            raise InvalidQueryError(pattern, error) from error
+
+    def match(self, obj: Any) -> bool:
+        """Whether an item meets the query; one that was not heard meets no condition on words."""
+        return meets(self._query, obj)
+
+
+def meets(query: Query, item: Any) -> bool:
+    """Whether an item meets a condition."""
+    if isinstance(query, Decided):
+        return query.tag in (item.get(WORDS) or [])
+    if isinstance(query, Score):
+        score = item.get(score_field(query.tag))
+        return score is not None and _COMPARISONS[query.comparison](float(score), query.value)
+    if isinstance(query, Length):
+        return _COMPARISONS[query.comparison](float(item.get("length") or 0), query.seconds)
+    if isinstance(query, Text):
+        wanted = fold(query.text)
+        held = [fold(text) for text in _texts(item, query.field)]
+        return any(text == wanted if query.whole else wanted in text for text in held)
+    if isinstance(query, Not):
+        return not meets(query.part, item)
+    if isinstance(query, Or):
+        return any(meets(part, item) for part in query.parts)
+    return isinstance(query, And) and all(meets(part, item) for part in query.parts)
+
+
+def _texts(item: Any, field: str) -> list[str]:
+    if field == "mood":
+        return list(item.get(WORDS) or [])
+    value = item.get(field) or ""
+    return [os.fsdecode(value) if isinstance(value, bytes) else str(value)]
+
+
+class MoodbookPlugin(BeetsPlugin):
+    """Hears items, and keeps what it heard in their fields."""
+
+    def __init__(self) -> None:
+        super().__init__("moodbook")
+        self.config.add({"auto": True, "write": False, "model": "open", "catalogue": ""})
+        try:
+            self._voice = Voice(self.config["model"].as_str())
+        except MoodbookError as error:
+            raise UserError(f"moodbook: {error}") from error
+        words = self._voice.words
+        scores = {score_field(word): types.NULL_FLOAT for word in words}
+        if len(scores) < len(words) or MODEL in scores:
+            raise UserError("moodbook: two words of this model would be one field; rename them")
+        self.item_types: Mapping[str, types.Type[Any, Any]] = {
+            WORDS: types.SEMICOLON_SPACE_DSV,
+            MODEL: types.STRING,
+            **scores,
+        }
+        self.item_queries = {"feels": type("FeelsQuery", (FeelsQuery,), {"tags": words})}
+        if self.config["auto"].get(bool):
+            self.import_stages = [self.imported]
+            if self.config["write"].get(bool):
+                # Only now the files are where they stay: one that is copied from elsewhere is never touched.
+                self.register_listener("import_task_files", self.placed)
+
+    def commands(self) -> Sequence[ui.Subcommand]:
+        """Give ``beet moodbook``."""
+        command = ui.Subcommand("moodbook", help="hear what music feels like, and keep it in its fields")
+        command.parser.usage = "%prog [options] [QUERY]"
+        command.parser.add_option(
+            "-f", "--force", action="store_true", default=False, help="also items that this model has heard"
+        )
+        command.parser.add_option(
+            "-w", "--write", action="store_true", default=False, help="also write the moods into the files"
+        )
+        command.func = self._command
+        return [command]
+
+    def imported(self, session: ImportSession, task: ImportTask) -> None:
+        """Hear what is imported; music that cannot be heard is imported without moods."""
+        with self._errors_said():
+            self._hear(task.imported_items())
+
+    def placed(self, session: ImportSession, task: ImportTask) -> None:
+        """Write the moods of what was imported, once it is in its place."""
+        with self._errors_said():
+            self._write(task.imported_items())
+
+    def _command(self, lib: Library, options: optparse.Values, arguments: list[str]) -> None:
+        items = list(lib.items(arguments))
+        wanted = [item for item in items if options.force or item.get(MODEL) != self._model]
+        with self._errors_said():
+            failed = self._hear(wanted)
+            if options.write or self.config["write"].get(bool):
+                failed += self._write(items)
+        if failed:
+            raise UserError(f"moodbook: {failed} of {len(items)} items could not be heard or written")
+
+    @property
+    def _model(self) -> str:
+        head = self._voice.head
+        sha256 = self._voice.sha256 if head is None else head.sha256
+        return f"{self.config['model'].as_str()} {sha256[:12]}"
+
+    def _hear(self, items: Sequence[Item]) -> int:
+        """Fill in the fields; give the number of items that could not be heard."""
+        failed = 0
+        for item, result in self._scores(items):
+            if isinstance(result, TagFailure):
+                self._log.warning("cannot hear {}: {}", result.path, result.reason)
+                failed += 1
+                continue
+            item[WORDS] = [strength.tag for strength in result.strengths if strength.decided]
+            item[MODEL] = self._model
+            for strength in result.strengths:
+                item[score_field(strength.tag)] = strength.probability
+            item.store()
+        return failed
+
+    def _scores(self, items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
+        """Give the scores of items: from the catalogue where it has them, else heard now."""
+        with ExitStack() as stack:
+            named = self.config["catalogue"].get()
+            path = Path(str(named)).expanduser() if named else catalogue_path()
+            memory = None
+            if named or is_there(path):
+                memory = Memory.of(stack.enter_context(Catalogue(path)), self._voice)
+            paths = [Path(os.fsdecode(item.path)) for item in items]
+            scores = Scores(self._voice, memory)
+            yield from zip(items, scores.of_files(paths), strict=True)
+        known, heard = scores.recalled, scores.heard
+        self._log.info("{} items: the catalogue knew {}, {} listened to", len(items), known, heard)
+
+    def _write(self, items: Iterable[Item]) -> int:
+        """Write the moods as `moodbook write` does; give the number of files that failed."""
+        heard = [item for item in items if item.get(MODEL) == self._model]
+        results = (result if isinstance(result, TagFailure) else propose(result) for _, result in self._scores(heard))
+        plan = build_plan(results)
+        failed = len(plan.failures)
+        for failure in plan.failures:
+            self._log.warning("cannot write {}: {}", failure.path, failure.reason)
+        if plan.tasks:
+            folder = journal_folder()
+            recover(folder)
+            with open_journal(folder, "write") as journal:
+                for written in apply_tasks(plan.tasks, journal):
+                    if written.status == "failed":
+                        self._log.warning("cannot write {}: {}", written.path, written.reason)
+                        failed += 1
+                self._log.info("to undo what was written: moodbook undo {}", journal.name)
+        return failed
+
+    @contextmanager
+    def _errors_said(self) -> Iterator[None]:
+        try:
+            yield
+        except MoodbookError as error:
+            raise UserError(f"moodbook: {error}") from error

@@ -1,0 +1,277 @@
+"""`moodbook personal`: words of your own, learned from your own examples."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moodbook.cli.catalogue import CatalogueOption, JsonOption, ModelOption, open_catalogue, shown_path
+from moodbook.cli.errors import ends_with_exit_code
+from moodbook.cli.output import say_list, utf8_stdout
+from moodbook.cli.progress import ProgressLine
+from moodbook.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from moodbook.library.personal import Figure, Head, Suggestion
+
+personal = typer.Typer(
+    name="personal",
+    help="Teach Moodbook words of your own: from your playlists, folders, labels.",
+    no_args_is_help=True,
+)
+
+_NAME = "mine"
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="What the words are called together.")]
+
+
+@personal.command("fit")
+@ends_with_exit_code
+def fit(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE", help="A playlist, a folder of folders, a CSV file, or WORD=PLAYLIST, WORD=FOLDER."
+        ),
+    ] = None,
+    moods: Annotated[
+        bool, typer.Option("--moods", help="Also learn the moods that stand in your files (not those of Moodbook).")
+    ] = False,
+    others: Annotated[
+        bool, typer.Option("--others", help="Take all other music of the library as having none of the words.")
+    ] = False,
+    add: Annotated[bool, typer.Option("--add", help="Keep the examples of the last time, and add these.")] = False,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the words are called together.")] = _NAME,
+    as_json: JsonOption = False,
+    model: ModelOption = None,
+    catalogue: CatalogueOption = None,
+) -> None:
+    """Learn words of your own from examples: which of your music has them.
+
+    Nothing is listened to: scan the music first. Examples are
+      a playlist         gym.m3u8: all of it has the word "gym"
+      a folder           its folders' names are the words of what is in them
+      a CSV file         columns path and words ("gym;loud"; nothing: none)
+      WORD=PLACE         the word for all of a playlist or folder
+      --moods            what stands in the MOOD field of your files
+    Music with other words counts as not having a word; with only one word, add
+    --others. A word needs ten examples with it and ten without, of five albums.
+
+    Then you see how well each word was learned, measured on music that took no
+    part in learning it (five parts, each guessed from the other four; an album
+    and copies of a recording are never on both sides):
+      tells apart    how often music with the word is put above music without;
+                     a guess gives 0.50
+      right          of ten tracks given the word, so many have it
+      found          of ten that have the word, so many are given it
+    In brackets, where it lies with 95 % confidence. They hold for music like
+    your examples. A word that may be no better than a guess is marked with "?":
+    it can be searched by score, but is never decided or written.
+
+    Examples:
+      moodbook personal fit gym.m3u8 sunday.m3u8 --others
+      moodbook personal fit ~/Music/by-mood
+      moodbook personal fit labels.csv --add
+      moodbook personal fit --moods
+
+    Then: moodbook personal apply, and to get better: moodbook personal suggest.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from moodbook.library import personal as words
+    from moodbook.model.bundle import list_models
+
+    if not (sources or moods or add):
+        raise typer.BadParameter("name playlists, folders or CSV files, or give --moods")
+    if name in list_models():
+        raise DataError(f"{name!r} is the name of a model; choose another for your words")
+    folder = words.head_folder(name)
+    statements = [statement for source in sources or () for statement in words.read_source(source)]
+    with open_catalogue(catalogue, model) as (opened, chosen):
+        base = opened.hearing_model(chosen)
+        if moods:
+            found, written = words.read_moods(opened)
+            statements += found
+            if written:
+                sys.stderr.write(f"moodbook: moods that Moodbook wrote were left out: {written} files\n")
+        said, unknown = words.resolve(opened, statements)
+        if add:
+            said = {**words.read_head(name).config.examples, **said}
+        examples = words.gather(opened, base, said, others=others)
+    if unknown:
+        say_list("examples were left out", len(unknown), (f"{failure.path}: {failure.reason}" for failure in unknown))
+    if examples.unheard:
+        sys.stderr.write(
+            f"moodbook: {examples.unheard} examples were left out: {base.name} has not heard them, or their files are "
+            "missing; scan them\n"
+        )
+    with ProgressLine("learning", len(examples.words)).shown() as progress:
+        fitted = words.fit_words(examples, on_progress=progress.update)
+    head = words.write_head(folder, fitted.facts(name, base, examples), fitted.weights)
+    if fitted.refused:
+        lines = (f"{refused.word}: {refused.reason}" for refused in fitted.refused)
+        say_list("words cannot be learned yet", len(fitted.refused), lines)
+    _show(head, as_json)
+    sys.stderr.write(f"moodbook: to use these words: moodbook personal apply{_named(name)}\n")
+
+
+@personal.command("show")
+@ends_with_exit_code
+def show(name: NameArgument = _NAME, as_json: JsonOption = False) -> None:
+    """Show words of your own and how well each was learned; see `personal fit --help` for what the numbers mean."""
+    from moodbook.library.personal import read_head
+
+    _show(read_head(name), as_json)
+
+
+@personal.command("apply")
+@ends_with_exit_code
+def apply(name: NameArgument = _NAME, catalogue: CatalogueOption = None) -> None:
+    """Give every recording of the library its scores for your words.
+
+    From then on search, playlist, stats and export know them, beside the words
+    of the model; a word of yours takes the place of the model's of the same
+    name. Scans keep them up to date. `moodbook write --model NAME` writes your
+    words, and only them, into files. After fitting again, apply again.
+
+    Examples:
+      moodbook personal apply
+      moodbook search 'gym and not dark'
+      moodbook search 'sunday>0.3' --sort sunday
+      moodbook write ~/Music --model mine
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from moodbook.library.catalogue import Catalogue, catalogue_path
+    from moodbook.library.personal import apply_head, read_head
+    from moodbook.model.scores import printable
+
+    head = read_head(name)
+    path = catalogue or catalogue_path()
+    with Catalogue(path):  # It must be there: only a scan makes one.
+        pass
+    with Catalogue(path, create=True) as opened, opened.scan_lock():
+        _, entered = apply_head(opened, head)
+    sys.stderr.write(f"moodbook: {entered} recordings have scores now for {printable(', '.join(head.words))}\n")
+
+
+@personal.command("suggest")
+@ends_with_exit_code
+def suggest(
+    name: NameArgument = _NAME,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, metavar="N", help="How many tracks.")] = 20,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write a CSV file to fill in, for personal fit --add."),
+    ] = None,
+    as_json: JsonOption = False,
+    catalogue: CatalogueOption = None,
+) -> None:
+    """Name the tracks whose label would teach your words most.
+
+    They are those about which the words are in doubt and of whose kind nothing
+    is labelled yet; no two that would tell the same. Listen to them, write the
+    words that they have behind them in the file (several with ";" between;
+    leave nothing where none fits; "?" means not answered), and fit again.
+
+    Examples:
+      moodbook personal suggest --limit 10 -o labels.csv
+      moodbook personal fit labels.csv --add
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from moodbook.library.personal import read_head
+    from moodbook.library.personal import suggest as choose
+
+    head = read_head(name)
+    with open_catalogue(catalogue, head.config.base_sha256) as (opened, base):
+        suggestions = choose(opened, base, head, limit)
+    if output is not None:
+        _write_questions(output, suggestions)
+        sys.stderr.write(
+            f"moodbook: {len(suggestions)} tracks in {output}: put their words in the place of the question marks, "
+            f"then: moodbook personal fit {output} --add{_named(name, ' --name')}\n"
+        )
+    elif as_json or not sys.stdout.isatty():
+        for suggestion in suggestions:
+            record = {
+                **suggestion.track.to_dict(),
+                "bits": round(suggestion.bits, 6),
+                "doubts": {word: round(probability, 6) for word, probability in suggestion.doubts},
+            }
+            utf8_stdout().write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        _print_suggestions(suggestions)
+
+
+def _named(name: str, option: str = "") -> str:
+    return "" if name == _NAME else f"{option} {name}"
+
+
+def _write_questions(path: Path, suggestions: list[Suggestion]) -> None:
+    from moodbook.files import whole_file
+    from moodbook.library.personal.sources import UNANSWERED
+
+    try:
+        with whole_file(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["path", "words", "in doubt"])
+            for suggestion in suggestions:
+                doubts = " ".join(f"{word} {probability:.2f}" for word, probability in suggestion.doubts)
+                rows.writerow([suggestion.track.path, UNANSWERED, doubts])
+    except OSError as error:
+        raise DataError(f"cannot write '{path}': {error.strerror or error}; choose another place") from error
+
+
+def _show(head: Head, as_json: bool) -> None:
+    if as_json or not sys.stdout.isatty():
+        for facts in head.config.words:
+            record = {**facts.model_dump(mode="json"), "decided": facts.is_decided, "name": head.name}
+            utf8_stdout().write(json.dumps(record, ensure_ascii=False) + "\n")
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(render(head))
+
+
+def render(head: Head) -> RenderableType:
+    """Draw how well each word was learned."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("word", overflow="fold")
+    for heading in ("with", "without", "tells apart", "right", "found"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for facts in head.config.words:
+        table.add_row(
+            Text(facts.word + ("" if facts.is_decided else " ?"), style="bold" if facts.is_decided else "dim"),
+            str(facts.having),
+            str(facts.lacking),
+            *(_figure(figure) for figure in (facts.roc_auc, facts.precision, facts.recall)),
+        )
+    return table
+
+
+def _figure(figure: Figure) -> str:
+    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
+
+
+def _print_suggestions(suggestions: list[Suggestion]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from moodbook.model.scores import printable
+
+    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+    table.add_column(no_wrap=True, overflow="fold")
+    table.add_column()
+    for suggestion in suggestions:
+        doubts = "  ".join(f"{word}? {probability:.2f}" for word, probability in suggestion.doubts)
+        table.add_row(Text(printable(shown_path(suggestion.track.path))), Text(doubts, style="dim"))
+    Console(highlight=False).print(table)

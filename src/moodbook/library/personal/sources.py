@@ -1,0 +1,148 @@
+"""Where the owner's words stand already: playlists, folders, a CSV file, moods in the files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from moodbook import audio
+from moodbook.errors import AudioError, DataError, TagError
+from moodbook.files import is_folder, is_there
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.filetags.fields import scores
+from moodbook.library.filetags.rewrite import read_fields
+from moodbook.library.playlist import read_m3u8
+from moodbook.library.query import Text
+from moodbook.library.search import search
+
+UNANSWERED = "?"
+"""What stands for the words of a track that nobody has listened to yet; such a row says nothing."""
+SEPARATOR = ";"
+"""Between the words of a track in a CSV file."""
+PLAYLISTS = (".m3u8", ".m3u")
+MOST_CHARACTERS = 100
+"""Of a word."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What the owner says about a file: it has these of the words, and no other one.
+
+    Attributes:
+        path: The file.
+        words: Its words; none is a statement too.
+    """
+
+    path: Path
+    words: tuple[str, ...]
+
+
+def read_source(source: str) -> list[Statement]:
+    """Read the owner's words for files from a place that a user names.
+
+    Args:
+        source: A playlist (.m3u8, .m3u), whose name is the word; a folder, whose sub-folders' names are the words; a
+            CSV file with the columns path and words; or ``WORD=PLACE``, which gives the word to all of a playlist or
+            folder.
+
+    Raises:
+        DataError: It cannot be read, holds nothing, or a word cannot be one.
+    """
+    word, mark, place = source.partition("=")
+    named = bool(mark) and not is_there(source)
+    path = Path(place if named else source).expanduser()
+    if not is_there(path):
+        raise DataError(f"there is no '{path}'; name a playlist (.m3u8), a folder, a CSV file, or WORD=PLACE")
+    if is_folder(path):
+        statements = _of_folder(path, word) if named else _of_folders(path)
+    elif path.suffix.lower() in PLAYLISTS:
+        statements = [Statement(file, (word if named else path.stem,)) for file in read_m3u8(path)]
+    elif path.suffix.lower() == ".csv" and not named:
+        statements = list(_of_csv(path))
+    else:
+        wanted = f"a folder or {', '.join(PLAYLISTS)}" if named else f"a folder, {', '.join(PLAYLISTS)} or .csv"
+        raise DataError(f"cannot take words from '{path}': expected {wanted}")
+    if not statements:
+        raise DataError(f"'{path}' names no music, so nothing can be learned from it")
+    return [Statement(found.path, tuple(check_word(word, path) for word in found.words)) for found in statements]
+
+
+def check_word(word: str, where: object) -> str:
+    """Give a word without the spaces around it.
+
+    Raises:
+        DataError: It is empty, too long, or holds what no search could ask for.
+    """
+    clean = word.strip()
+    if not clean or len(clean) > MOST_CHARACTERS or not clean.isprintable() or SEPARATOR in clean:
+        raise DataError(
+            f"'{where}': {word!r:.120} is no word; take 1 to {MOST_CHARACTERS} characters, without {SEPARATOR!r}"
+        )
+    return clean
+
+
+def read_moods(catalogue: Catalogue) -> tuple[list[Statement], int]:
+    """Take the moods that stand in the files of the catalogue as the owner's words.
+
+    Moods that Moodbook has written would teach a model its own words again: files that hold its scores are left out.
+
+    Returns:
+        The statements, and the number of files that were left out.
+
+    Raises:
+        CatalogueError: It cannot be read.
+    """
+    statements, written = [], 0
+    for track in search(catalogue, Text("mood", "", whole=False), sort="path"):
+        if _is_ours(track.path):
+            written += 1
+        else:
+            words = [word.strip() for word in track.moods if word.strip() and SEPARATOR not in word]
+            statements.append(Statement(track.path, tuple(word[:MOST_CHARACTERS] for word in words)))
+    return statements, written
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return scores(read_fields(path)) is not None
+    except (AudioError, TagError):
+        return False  # Tags of a kind that Moodbook does not write.
+
+
+def _of_folder(folder: Path, word: str) -> list[Statement]:
+    return [Statement(path, (word,)) for path in _files(folder)]
+
+
+def _of_folders(folder: Path) -> list[Statement]:
+    return [
+        Statement(path, (path.relative_to(folder).parts[0],))
+        for path in _files(folder)
+        if len(path.relative_to(folder).parts) > 1
+    ]
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    # What cannot be listed is not in the catalogue either: the scan has said so.
+    return audio.find([folder], on_error=lambda _: None)
+
+
+def _of_csv(path: Path) -> Iterator[Statement]:
+    try:
+        # Names of files may be no UTF-8; they come back as the bytes that they are.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            rows = csv.DictReader(file)
+            if not {"path", "words"} <= set(rows.fieldnames or ()):
+                raise DataError(f"'{path}' lacks the columns path and words; its first line must name them")
+            for row in rows:
+                name, words = row["path"], row["words"]
+                if not name or words is None or "\0" in name:
+                    raise DataError(f"'{path}', line {rows.line_num}: expected a path and words, got {row!r:.200}")
+                if words.strip() != UNANSWERED:
+                    listed = tuple(word for word in words.split(SEPARATOR) if word.strip())
+                    yield Statement(path.parent / name, listed)
+    except OSError as error:
+        raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
+    except csv.Error as error:
+        raise DataError(f"'{path}' is no CSV file: {error}") from error

@@ -1,0 +1,584 @@
+"""Words of the owner's own: the mathematics, what cross-validation promises, sources, the head on disk, the verbs."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.library.conftest import enter
+from typer.testing import CliRunner, Result
+
+from moodbook.cli.app import app
+from moodbook.errors import DataError, ModelError, MoodbookError
+from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.metadata import Metadata
+from moodbook.library.personal import (
+    Examples,
+    Statement,
+    apply_head,
+    fit_words,
+    gather,
+    head_folder,
+    read_head,
+    read_moods,
+    read_source,
+    refresh_heads,
+    resolve,
+    suggest,
+    write_head,
+)
+from moodbook.library.personal.fit import FOLDS, best_threshold, deal_folds, roc_auc
+from moodbook.library.personal.head import HEAD_FILE, NEVER, WEIGHTS_FILE
+from moodbook.library.personal.logistic import features, fit_weights, hessian, log_loss, probabilities
+from moodbook.library.personal.suggest import _Doubt
+from moodbook.library.playlist import read_m3u8, write_playlist
+from moodbook.library.search import search
+
+DIMENSIONS = 12
+
+
+@pytest.fixture(autouse=True)
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOODBOOK_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("MOODBOOK_CATALOGUE", str(tmp_path / "catalogue.sqlite"))
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def made_up(count: int, *, seed: int = 0, told: float = 2.0, words: int = 1) -> Examples:
+    """Examples whose words lie in the embeddings' first directions, told apart as well as `told` says."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(count, DIMENSIONS))
+    labels = told * vectors[:, :words] + rng.normal(size=(count, words)) > 0
+    return Examples(
+        words=tuple(f"word-{n}" for n in range(words)),
+        sha256s=tuple(f"{n:064x}" for n in range(count)),
+        labels=labels,
+        embeddings=unit(vectors),
+        groups=np.arange(count),
+        others=0,
+        unheard=0,
+    )
+
+
+# The mathematics.
+
+
+@pytest.mark.parametrize("penalty", [0.1, 1.0, 30.0])
+def test_the_weights_are_those_of_scikit_learn(penalty: float) -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    examples = made_up(80)
+    rows, has_word = features(examples.embeddings), examples.labels[:, 0]
+    theirs = linear_model.LogisticRegression(C=1 / penalty, tol=1e-10, max_iter=10_000).fit(rows[:, :-1], has_word)
+    ours = fit_weights(rows, has_word, penalty)
+    np.testing.assert_allclose(ours, [*theirs.coef_[0], theirs.intercept_[0]], atol=2e-4)
+
+
+def test_the_gradient_is_zero_and_the_hessian_is_its_slope() -> None:
+    examples = made_up(60)
+    rows, has_word = features(examples.embeddings), examples.labels[:, 0]
+
+    def gradient(weights: np.ndarray) -> np.ndarray:
+        pull = 3.0 * weights
+        pull[-1] = 0
+        return rows.T @ (probabilities(rows, weights) - has_word) + pull
+
+    weights = fit_weights(rows, has_word, 3.0)
+    assert np.abs(gradient(weights)).max() < 1e-2
+    step = 1e-5
+    slopes = [
+        (gradient(weights + step * unit) - gradient(weights - step * unit)) / (2 * step)
+        for unit in np.eye(len(weights))
+    ]
+    np.testing.assert_allclose(np.stack(slopes), hessian(rows, weights, 3.0), rtol=1e-5, atol=1e-5)
+
+
+def test_separable_examples_do_not_run_away() -> None:
+    rows = features(unit(np.array([[1.0, 0.1], [1.0, -0.1], [-1.0, 0.2], [-1.0, -0.2]])))
+    has_word = np.array([True, True, False, False])
+    weights = fit_weights(rows, has_word, 1e-3)
+    assert np.isfinite(weights).all()
+    assert log_loss(rows, has_word, weights) < 0.05
+
+
+def test_the_area_is_that_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        has_word = rng.random(40) < 0.4
+        scores = rng.integers(0, 10, 40) / 10  # Many equals.
+        counts = rng.integers(0, 3, (40, 3)).astype(float)
+        ours = roc_auc(has_word, scores, counts)
+        for column in range(3):
+            theirs = metrics.roc_auc_score(has_word, scores, sample_weight=counts[:, column])
+            assert ours[column] == pytest.approx(theirs, abs=1e-12)
+    assert np.isnan(roc_auc(np.ones(3, bool), np.arange(3.0), np.ones((3, 1)))).all()
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=12).filter(lambda x: any(x)))
+def test_no_threshold_has_a_better_f(pairs: list[tuple[bool, int]]) -> None:
+    has_word = np.array([has for has, _ in pairs])
+    predicted = np.array([(score + 1) / 8 for _, score in pairs])
+
+    def f_score(threshold: float) -> float:
+        given = predicted > threshold
+        both = given.sum() + has_word.sum()
+        return 2 * (given & has_word).sum() / both if both else 0.0
+
+    every = [-1.0, *predicted.tolist()]
+    assert f_score(best_threshold(has_word, predicted)) == pytest.approx(max(map(f_score, every)))
+
+
+# What cross-validation promises.
+
+
+def test_groups_stay_on_one_side_and_every_fold_has_both_kinds() -> None:
+    rng = np.random.default_rng(3)
+    for seed in range(20):
+        groups = rng.integers(0, 14, 90)
+        has_word = np.isin(groups, [0, 3, 5, 7, 9, 11]) & (rng.random(90) < 0.8)
+        names = tuple(f"{n:03}" for n in range(90))
+        folds = deal_folds(has_word, groups, names, str(seed))
+        for group in set(groups.tolist()):
+            assert len(set(folds[groups == group].tolist())) == 1
+        for fold in range(FOLDS):
+            assert has_word[folds == fold].any()
+            assert (~has_word)[folds == fold].any()
+        shuffled = rng.permutation(90)
+        again = deal_folds(has_word[shuffled], groups[shuffled], tuple(names[n] for n in shuffled), str(seed))
+        assert (again == folds[shuffled]).all()
+
+
+def test_a_word_that_can_be_told_is_learned_and_the_figures_hold_for_new_music() -> None:
+    fitted = fit_words(made_up(200, told=3.0))
+    (facts,) = fitted.words
+    assert facts.is_decided
+    new = made_up(4_000, seed=99, told=3.0)
+    scores = probabilities(features(new.embeddings), fitted.weights[0])
+    area = float(roc_auc(new.labels[:, 0], scores, np.ones((4_000, 1)))[0])
+    assert facts.roc_auc.low - 0.02 <= area <= facts.roc_auc.high + 0.02
+    given_word = scores > facts.threshold
+    precision = new.labels[given_word, 0].mean()
+    assert facts.precision.low - 0.03 <= precision <= facts.precision.high + 0.03
+
+
+def test_words_that_mean_nothing_are_not_decided() -> None:
+    decided = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        noise = made_up(60, seed=seed, words=3)
+        noise = Examples(**{**vars(noise), "labels": rng.random((60, 3)) < 0.4})
+        decided += sum(facts.is_decided for facts in fit_words(noise).words)
+    # The interval is one of 95 %: of 24 words without meaning not one, rarely two, is above a guess.
+    assert decided <= 2
+
+
+def test_copies_on_both_sides_would_flatter() -> None:
+    """What the groups are for: with three copies of each recording, ungrouped folds find words in noise."""
+    rng = np.random.default_rng(5)
+    single = made_up(40, seed=5)
+    tripled = Examples(
+        words=("noise",),
+        sha256s=tuple(f"{n:064x}" for n in range(120)),
+        labels=np.repeat(rng.random((40, 1)) < 0.5, 3, axis=0),
+        embeddings=np.repeat(single.embeddings, 3, axis=0),
+        groups=np.repeat(np.arange(40), 3),
+        others=0,
+        unheard=0,
+    )
+    (grouped,) = fit_words(tripled).words
+    (straddling,) = fit_words(Examples(**{**vars(tripled), "groups": np.arange(120)})).words
+    assert straddling.is_decided
+    assert not grouped.is_decided
+
+
+def test_too_few_examples_are_refused_with_what_is_missing() -> None:
+    few = made_up(30)
+    labels = np.zeros((30, 3), dtype=bool)
+    labels[:9, 0] = True
+    labels[:25, 1] = True
+    labels[:15, 2] = True
+    groups = np.arange(30)
+    groups[:15] %= 3
+    with pytest.raises(DataError) as refused:
+        fit_words(Examples(**{**vars(few), "words": ("nine", "most", "albums"), "labels": labels, "groups": groups}))
+    text = str(refused.value)
+    assert "'nine': 9 recordings have it, 10 are needed" in text
+    assert "'most': 5 recordings have it not, 10 are needed" in text
+    assert "--others" in text
+    assert "'albums': the recordings that have it are of 3 albums or songs, 5 are needed" in text
+    one = fit_words(Examples(**{**vars(few), "words": ("nine", "word"), "labels": np.c_[labels[:, 0], few.labels]}))
+    assert [facts.word for facts in one.words] == ["word"]
+    assert [word.word for word in one.refused] == ["nine"]
+
+
+# A library of made-up recordings.
+
+
+@pytest.fixture
+def library(catalogue: Catalogue, model: Model) -> list[str]:
+    """120 recordings; whether one is for the gym lies in the first direction of its embedding."""
+    rng = np.random.default_rng(11)
+    vectors = unit(rng.normal(size=(120, DIMENSIONS)))
+    for n, vector in enumerate(vectors):
+        folder = "gym" if 3 * vector[0] + rng.normal() * 0.3 > 0 else "sofa"
+        metadata = Metadata(artist=f"artist {n % 30}", album=f"album {n % 30}", moods=(folder,) if n < 80 else ())
+        scores = rng.random(4).tolist()
+        path = f"/music/{folder}/{n}.flac"
+        enter(catalogue, model, path, scores, sha256=sha(path), embedding=vector, metadata=metadata)
+    return [track.payload_sha256 for track in search(catalogue, "", sort="path")]
+
+
+def fit_gym(catalogue: Catalogue, model: Model, name: str = "mine"):
+    said = {t.payload_sha256: t.moods for t in search(catalogue, "mood:gym or mood:sofa", model=model)}
+    examples = gather(catalogue, model, said)
+    fitted = fit_words(examples)
+    return write_head(head_folder(name), fitted.facts(name, model, examples), fitted.weights)
+
+
+def test_albums_songs_and_copies_are_one_group(catalogue: Catalogue, model: Model) -> None:
+    rng = np.random.default_rng(0)
+    vectors = unit(rng.normal(size=(6, DIMENSIONS)))
+    vectors[5] = vectors[0]
+    records = [("A", "x", "1"), ("A", "x", "2"), ("A", "y", "3"), ("a", "z", "3"), ("", "y", ""), ("", "", "")]
+    said = {}
+    for n, (artist, album, title) in enumerate(records):
+        metadata = Metadata(artist=artist, album=album, title=title)
+        enter(catalogue, model, f"/{n}", [0.5] * 4, embedding=vectors[n], sha256=f"{n}", metadata=metadata)
+        said[f"{n}"] = ("w",)
+    groups = gather(catalogue, model, said).groups
+    assert groups[0] == groups[1] == groups[5]
+    assert groups[2] == groups[3]
+    assert len(set(groups.tolist())) == 3
+
+
+def test_others_stand_for_what_a_word_is_not(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    said = {sha256: ("Gym", "gym ".strip()) for sha256 in library[:20]}
+    alone = gather(catalogue, model, said)
+    assert (alone.words, len(alone.sha256s), alone.others) == (("Gym",), 20, 0)
+    with_others = gather(catalogue, model, {**said, "f" * 64: ("gym",)}, others=True)
+    assert (len(with_others.sha256s), with_others.others, with_others.unheard) == (120, 100, 1)
+    assert with_others.labels[:20].all()
+    assert not with_others.labels[20:].any()
+    assert set(with_others.by_hash()) == set(library[:20])
+    with pytest.raises(DataError, match="no word was said of any recording"):
+        gather(catalogue, model, {"f" * 64: ("gym",)})
+
+
+def test_without_embeddings_it_is_refused(catalogue: Catalogue, model: Model) -> None:
+    enter(catalogue, model, "/a", [0.5] * 4, sha256="a")
+    with pytest.raises(DataError, match="no embedding by tiny"):
+        gather(catalogue, model, {"a": ("w",)})
+
+
+def test_applied_words_are_searched_like_any_other(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    head = fit_gym(catalogue, model)
+    applied, entered = apply_head(catalogue, head)
+    assert (entered, applied.base) == (120, model.sha256)
+    assert applied.tags.names == (*head.words, *model.tags)
+    assert catalogue.find_model() == applied
+    found = search(catalogue, "gym and not sofa and epic>0.2")
+    assert found
+    right = sum("/gym/" in str(track.path) for track in found)
+    assert right / len(found) > 0.7
+    for track in found:
+        before = search(catalogue, f'path="{track.path}"', model=model)[0]
+        assert {tag: track.probabilities[tag] for tag in model.tags} == before.probabilities
+    assert apply_head(catalogue, head)[1] == 0
+
+
+def test_an_own_word_takes_the_place_of_the_models(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    said = {sha256: ("EPIC",) if n % 2 else () for n, sha256 in enumerate(library)}
+    examples = gather(catalogue, model, said)
+    fitted = fit_words(examples)
+    head = write_head(head_folder("mine"), fitted.facts("mine", model, examples), fitted.weights)
+    applied, _ = apply_head(catalogue, head)
+    assert applied.tags.names == ("EPIC", "calm", "dark", "fast")
+
+
+def test_new_music_gets_its_words_with_the_next_scan(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    head = fit_gym(catalogue, model)
+    apply_head(catalogue, head)
+    embedding = unit(np.eye(DIMENSIONS)[0])
+    enter(catalogue, model, "/music/new.flac", [0.1] * 4, sha256=sha("new"), embedding=embedding)
+    catalogue.enter_model(model.name, model.sha256, model.tags, dict(zip(model.tags, model.thresholds, strict=True)))
+    assert catalogue.find_model().base is None
+
+    assert refresh_heads(catalogue, model) == []
+
+    assert catalogue.find_model().name == "mine"
+    (track,) = search(catalogue, "path:new")
+    assert track.probabilities["gym"] > 0.8
+    # Fitted again, the words in the catalogue are old, and that is said.
+    changed = json.loads((head.folder / HEAD_FILE).read_text())
+    changed["words"][0]["threshold"] = 0.123
+    (head.folder / HEAD_FILE).write_text(json.dumps(changed))
+    (problem,) = refresh_heads(catalogue, model)
+    assert "moodbook personal apply mine" in problem
+    apply_head(catalogue, read_head("mine"))
+    assert [(known.name, known.base is None) for known in catalogue.models()] == [("mine", False), ("tiny", True)]
+
+
+def test_suggestions_tell_most(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    head = fit_gym(catalogue, model)
+    suggestions = suggest(catalogue, model, head, 10)
+    assert len({suggestion.track.path for suggestion in suggestions}) == 10
+    assert not {suggestion.track.payload_sha256 for suggestion in suggestions} & set(head.config.examples)
+    bits = [suggestion.bits for suggestion in suggestions]
+    assert bits == sorted(bits, reverse=True)
+    assert all(0 < bit < 2 for bit in bits)
+    words = dict(suggestions[0].doubts)
+    assert set(words) == {"gym", "sofa"}
+
+
+def test_an_answer_narrows_as_fitting_again_would() -> None:
+    """The rank-one step is the inverse of the Hessian with one more recording."""
+    examples = made_up(50)
+    rows = features(examples.embeddings)
+    weights = fit_weights(rows, examples.labels[:, 0], 2.0)
+    doubt = _Doubt(rows[:5], rows, weights, 2.0)
+    before = doubt.bits()
+    doubt.answer(2)
+    curvature = hessian(np.concatenate([rows, rows[2:3]]), weights, 2.0)
+    np.testing.assert_allclose(doubt._covariance, np.linalg.inv(curvature), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        doubt._spread, np.einsum("cf,fg,cg->c", rows[:5], np.linalg.inv(curvature), rows[:5]), rtol=1e-6
+    )
+    assert doubt.bits()[2] < before[2]
+
+
+# Sources.
+
+
+def test_a_playlist_that_we_write_is_read_back(catalogue: Catalogue, model: Model, tmp_path: Path) -> None:
+    names = ["plain.mp3", "-dash.mp3", "#hash.mp3", " space.mp3", "new\nline.mp3", os.fsdecode(b"\xff.mp3"), "c:d.mp3"]
+    for name in names:
+        enter(catalogue, model, f"{tmp_path}/music/{name}", [0.5] * 4)
+    tracks = search(catalogue, "", sort="path")
+    for absolute in (False, True):
+        path = tmp_path / "lists" / "gym.m3u8"
+        write_playlist(path, tracks, "x", absolute=absolute)
+        read = read_m3u8(path)
+        assert [os.path.normpath(name) for name in read] == [str(track.path) for track in tracks]
+    (tmp_path / "old.m3u").write_bytes(b"\xef\xbb\xbf#EXTM3U\r\nhttp://x/y.mp3\r\ncaf\xe9.mp3\r\n\r\n")
+    assert read_m3u8(tmp_path / "old.m3u") == [tmp_path / os.fsdecode(b"caf\xe9.mp3")]
+
+
+def test_every_source_is_read(tmp_path: Path) -> None:
+    for name in ("Gym/a.mp3", "Gym/deep/b.flac", "Sofa/c.ogg", "top.mp3", "Gym/note.txt"):
+        (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "m" / name).write_bytes(b"")
+    root = tmp_path / "m"
+    assert {(s.path.name, s.words) for s in read_source(str(root))} == {
+        ("a.mp3", ("Gym",)),
+        ("b.flac", ("Gym",)),
+        ("c.ogg", ("Sofa",)),
+    }
+    assert {s.words for s in read_source(f"work out={root / 'Gym'}")} == {("work out",)}
+    table = tmp_path / "l.csv"
+    table.write_text("words,path,more\ngym; loud ,m/a.mp3,x\n,m/b.mp3,\n?,m/c.mp3,\n", encoding="utf-8")
+    assert read_source(str(table)) == [
+        Statement(tmp_path / "m/a.mp3", ("gym", "loud")),
+        Statement(tmp_path / "m/b.mp3", ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("l.csv", "a,b\n1,2\n", "lacks the columns path and words"),
+        ("l.csv", "path,words\nx\n", "line 2"),
+        ("l.csv", "path,words\nx,a\x07b\n", "is no word"),
+        ("l.csv", f"path,words\nx,{'w' * 101}\n", "is no word"),
+        ("l.csv", "path,words\n", "names no music"),
+        ("l.m3u8", "#EXTM3U\n", "names no music"),
+        ("l.txt", "x", "cannot take words from"),
+    ],
+)
+def test_a_source_that_cannot_be_used_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_source(str(tmp_path / name))
+    with pytest.raises(DataError, match="there is no"):
+        read_source(str(tmp_path / "nowhere"))
+
+
+@given(st.binary(max_size=200), st.sampled_from(["a.csv", "a.m3u8"]))
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(content)
+    try:
+        statements = read_source(str(path))
+    except MoodbookError:
+        return
+    assert statements
+
+
+def test_moods_that_moodbook_wrote_teach_nothing(
+    catalogue: Catalogue, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(catalogue, model, "/own", [0.5] * 4, metadata=Metadata(moods=("gym", "late night")))
+    enter(catalogue, model, "/ours", [0.5] * 4, metadata=Metadata(moods=("epic",)))
+    enter(catalogue, model, "/none", [0.5] * 4)
+    fields = {"own": {"MOOD": ["gym"]}, "ours": {"MOOD": ["epic"], "MOODBOOK_SCORES": ["{}"]}}
+    monkeypatch.setattr("moodbook.library.personal.sources.read_fields", lambda path: fields[path.name])
+    assert read_moods(catalogue) == ([Statement(Path("/own"), ("gym", "late night"))], 1)
+
+
+def test_unknown_files_are_named(catalogue: Catalogue, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "x.mp3").write_bytes(b"\xff\xfb" * 100)
+    said, unknown = resolve(
+        catalogue, [Statement(tmp_path / "x.mp3", ("w",)), Statement(tmp_path / "gone.mp3", ("w",))]
+    )
+    assert said == {}
+    assert "not in the catalogue" in unknown[0].reason
+    assert len(unknown) == 2
+
+
+# The head on disk.
+
+
+def test_a_head_comes_back_as_it_was(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    head = fit_gym(catalogue, model)
+    again = read_head("mine")
+    assert again.config == head.config
+    assert again.sha256 == head.sha256 == fit_gym(catalogue, model).sha256
+    np.testing.assert_array_equal(again.weights, head.weights)
+    assert sorted(path.name for path in head.folder.iterdir()) == [HEAD_FILE, WEIGHTS_FILE]
+    embedding = np.ones(DIMENSIONS, np.float32)
+    with pytest.raises(ModelError, match="stand on embeddings of 12 numbers, these have 13"):
+        head.probabilities(np.ones((2, 13), np.float32))
+    assert any(strength.decided for strength in head.strengths(embedding, None))
+    assert not any(strength.decided for strength in head.strengths(embedding, 0.2))
+
+
+def test_a_damaged_head_is_refused(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    folder = fit_gym(catalogue, model).folder
+    rng = np.random.default_rng(0)
+    for name in (HEAD_FILE, WEIGHTS_FILE):
+        whole = (folder / name).read_bytes()
+        for data in (b"", whole[:-1], b"\x80\x04pickle", whole + b"x", bytes(rng.integers(0, 256, 500, np.uint8))):
+            if name == HEAD_FILE and data == whole[:-1]:
+                continue  # The last byte is a newline.
+            (folder / name).write_bytes(data)
+            with pytest.raises(ModelError, match="cannot load the words"):
+                read_head("mine")
+        (folder / name).write_bytes(whole)
+    facts = json.loads((folder / HEAD_FILE).read_text())
+    for key, value in (("dimensions", 13), ("format_version", 2), ("words", []), ("more", 1), ("dimensions", 1e9)):
+        (folder / HEAD_FILE).write_text(json.dumps({**facts, key: value}))
+        with pytest.raises(ModelError):
+            read_head("mine")
+    (folder / HEAD_FILE).unlink()
+    with pytest.raises(ModelError, match="there are no words of your own called 'mine'"):
+        read_head("mine")
+
+
+def test_a_folder_of_something_else_is_not_replaced(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    folder = head_folder("mine")
+    folder.mkdir(parents=True)
+    (folder / "photo.jpg").write_bytes(b"x")
+    with pytest.raises(ModelError, match="something else than words of your own"):
+        fit_gym(catalogue, model)
+    assert (folder / "photo.jpg").exists()
+    for name in ("..", "a/b", "", "a\0"):
+        with pytest.raises(DataError, match="cannot be a name"):
+            head_folder(name)
+
+
+# The verbs.
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def test_the_verbs_from_labels_to_search(
+    catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracks = search(catalogue, "", sort="path")
+    # Names alone tell which recording it is: the files of this library are not there.
+    monkeypatch.setattr(
+        "moodbook.library.personal.examples.find_payload",
+        lambda catalogue, path: next((t.payload_id for t in tracks if t.path == path), None),
+    )
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "words"])
+        rows.writerows([track.path, track.path.parent.name] for track in tracks[::2])
+        rows.writerow(["/music/unknown.flac", "gym"])
+
+    fitted = call("personal", "fit", tmp_path / "labels.csv")
+
+    assert fitted.exit_code == 0, fitted.output
+    records = [json.loads(line) for line in fitted.stdout.splitlines()]
+    assert {record["word"] for record in records} == {"gym", "sofa"}
+    assert all(0.5 < record["roc_auc"]["low"] < record["roc_auc"]["value"] <= 1 for record in records)
+    assert "1 examples were left out" in fitted.stderr
+    assert fitted.stderr.endswith("to use these words: moodbook personal apply\n")
+    assert call("personal", "show").stdout == fitted.stdout
+    applied = call("personal", "apply")
+    assert applied.stderr.startswith("moodbook: 120 recordings have scores now for ")
+    found = call("search", "gym", "--limit", 5)
+    assert json.loads(found.stdout.splitlines()[0])["model"] == "mine"
+    assert json.loads(call("search", "epic>0", "--model", "tiny", "-n", 1).stdout)["model"] == "tiny"
+    asked = call("personal", "suggest", "-n", 4, "-o", tmp_path / "ask.csv")
+    assert asked.exit_code == 0, asked.output
+    text = (tmp_path / "ask.csv").read_text().splitlines()
+    assert text[0] == "path,words,in doubt"
+    assert len(text) == 5
+    unanswered = call("personal", "fit", tmp_path / "ask.csv", "--add")
+    assert (unanswered.exit_code, "names no music" in unanswered.stderr) == (2, True)
+    (tmp_path / "ask.csv").write_text("\n".join(text).replace(",?,", ",gym,"))
+    assert call("personal", "fit", tmp_path / "ask.csv", "--add").exit_code == 0
+    assert len(read_head("mine").config.examples) == 64
+    similar = call("similar", tracks[0].path.name, "--limit", 2)
+    assert similar.exit_code in (0, 2)
+
+
+def test_the_table_says_what_is_not_proven(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    from rich.console import Console
+
+    from moodbook.cli.personal import render
+
+    head = fit_gym(catalogue, model)
+    facts = head.config.model_copy(
+        update={"words": (head.config.words[0], head.config.words[1].model_copy(update={"threshold": NEVER}))}
+    )
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(render(type(head)(head.folder, facts, head.weights, head.sha256)))
+    lines = console.export_text().splitlines()
+    assert lines[0].split() == ["word", "with", "without", "tells", "apart", "right", "found"]
+    assert [line.split()[1] == "?" for line in lines[1:3]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit",), "name playlists, folders or CSV files"),
+        (("fit", "nowhere.m3u8"), "there is no 'nowhere.m3u8'"),
+        (("fit", "--moods", "--name", "open"), "is the name of a model"),
+        (("fit", "--moods", "--name", "../x"), "cannot be a name"),
+        (("show", "nobody"), "no words of your own called 'nobody'"),
+        (("apply", "nobody"), "no words of your own called 'nobody'"),
+        (("suggest",), "no words of your own called 'mine'"),
+    ],
+)
+def test_what_cannot_be_done_exits_with_2(catalogue: Catalogue, arguments: tuple[str, ...], message: str) -> None:
+    done = call("personal", *arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
