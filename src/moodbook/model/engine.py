@@ -16,7 +16,7 @@ from jaxtyping import Float32, Int16
 from moodbook.errors import DataError, ModelError
 from moodbook.features import N_MELS, SEGMENT_FRAMES
 from moodbook.model.graph import encoder_graph, head_graph
-from moodbook.model.precision import PrecisionChoice, resolve_precision
+from moodbook.model.precision import PrecisionChoice, processor_capabilities, resolve_precision
 from moodbook.model.runtime import load_openvino
 from moodbook.model.weights import POPULARITY_PROBABILITIES
 from moodbook.networks.config import LATENT_FRAMES, NetworkConfig, PopularityConfig, VQVAEConfig
@@ -82,8 +82,7 @@ class Engine:
         self.network = system.network
         self._weights = system.weights
         self._core = load_openvino().Core()
-        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.precision = resolve_precision(precision, capabilities, self.network)
+        self.precision = resolve_precision(precision, processor_capabilities(), self.network)
         self._threads = usable_processors() if threads is None else threads
         self._lock = threading.RLock()
         self._requests: dict[tuple[Part, int], list[Any]] = {}

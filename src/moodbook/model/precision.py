@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Literal
 
 from moodbook.errors import ModelError
+from moodbook.model.runtime import load_openvino
 from moodbook.networks.config import NetworkConfig
 
 Precision = Literal["f32", "bf16", "int8"]
@@ -20,12 +22,32 @@ _CAPABILITIES: dict[Precision, str] = {"f32": "FP32", "bf16": "BF16", "int8": "I
 have to be imitated."""
 
 
+def processor_capabilities() -> list[str]:
+    """Ask OpenVINO what the processor can do, in its words."""
+    capabilities: list[str] = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return capabilities
+
+
+def available_precisions(capabilities: Collection[str], network: NetworkConfig) -> list[Precision]:
+    """List the precisions in which a processor can compute a system.
+
+    Args:
+        capabilities: Of the processor, as `processor_capabilities` gives them.
+        network: The system.
+    """
+    available: list[Precision] = ["f32"]
+    for precision in ("bf16", "int8"):
+        with suppress(ModelError):
+            available.append(resolve_precision(precision, capabilities, network))
+    return available
+
+
 def resolve_precision(choice: PrecisionChoice, capabilities: Collection[str], network: NetworkConfig) -> Precision:
     """Turn a choice into the precision that is computed in.
 
     Args:
         choice: What was asked for.
-        capabilities: OpenVINO's ``OPTIMIZATION_CAPABILITIES`` of the processor.
+        capabilities: Of the processor, as `processor_capabilities` gives them.
         network: The system.
 
     Raises:
