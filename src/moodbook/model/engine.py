@@ -28,6 +28,10 @@ _MOST_STREAMS = 4
 model, four times that at the paper's."""
 
 
+_FEW_SEGMENTS = 3
+"""A batch of so many is no reason to build the encoder for several at a time; building takes as long as one segment."""
+
+
 @runtime_checkable
 class System(Protocol):
     """What an engine needs of a bundle."""
@@ -206,9 +210,11 @@ class Engine:
 
     def _infer(self, part: Part, inputs: np.ndarray) -> Iterator[Float32[np.ndarray, "*_"]]:
         """Run a part on every segment, in order, as many at a time as there are streams."""
-        # A segment alone has all threads to itself. Not in the head, whose sums could then be in another order; that
-        # of the encoder's rounding is too small for a code to follow.
-        streams = 1 if part == "encoder" and len(inputs) == 1 else self._streams
+        streams = self._streams
+        if part == "encoder" and (len(inputs) == 1 or self._are_few(len(inputs))):
+            # A segment has all threads to itself. Not in the head, whose sums could then be in another order; that of
+            # the encoder's rounding is too small for a code to follow.
+            streams = 1
         idle, running = self._compiled(part, streams), deque[Any]()
         held = np.ascontiguousarray(inputs)
         try:
@@ -224,6 +230,10 @@ class Engine:
             # Whoever asked has stopped: what is running must not be given work.
             for request in running:
                 request.wait()
+
+    def _are_few(self, segments: int) -> bool:
+        """Whether computing segments one after the other takes less time than building a second graph for them."""
+        return segments <= _FEW_SEGMENTS and ("encoder", self._streams) not in self._requests
 
     def _compiled(self, part: Part, streams: int) -> list[Any]:
         """Give idle requests of a part, one a stream."""
