@@ -27,7 +27,7 @@ def printed_tags(folder: str, top: int) -> list[str]:
     """Give what `moodbook tag FOLDER --top N` prints on a terminal, in the root of the project."""
     stream = io.StringIO()
     console = Console(file=stream, width=100, highlight=False)
-    for result in Tagger.load().tag_files(audio.find([Path(folder)])):
+    for result in Tagger.load(precision="f32").tag_files(audio.find([Path(folder)])):
         console.print(render(result, top, console))
     return [line.rstrip() for line in stream.getvalue().splitlines()]
 

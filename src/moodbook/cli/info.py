@@ -85,6 +85,7 @@ def _model_facts(name: str, verify: bool) -> dict[str, Any]:
         "folder": str(bundle.folder.resolve()).encode("utf-8", "backslashreplace").decode(),
         "sha256": bundle.sha256,
         **_network_facts(bundle.network, bundle.features, len(bundle.tags)),
+        "engine": _engine_facts(bundle.network),
         "bytes": {file: record.bytes for file, record in bundle.config.files.items()},
         "storage": bundle.config.storage,
         "decoder_included": bundle.config.decoder,
@@ -133,6 +134,17 @@ def _network_facts(network: NetworkConfig, features: FeatureConfig, n_tags: int)
             "segment_seconds": round(SEGMENT_SECONDS, 3),
             "center_padding": features.center_padding,
         },
+    }
+
+
+def _engine_facts(network: NetworkConfig) -> dict[str, Any]:
+    """Say what this machine would compute the network in."""
+    from moodbook.model.precision import available_precisions, processor_capabilities, resolve_precision
+
+    capabilities = processor_capabilities()
+    return {
+        "precision": resolve_precision("auto", capabilities, network),
+        "available": available_precisions(capabilities, network),
     }
 
 
@@ -212,6 +224,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("data", provenance["data"] + (f" ({provenance['data_sha256'][:12]})" if provenance["data_sha256"] else "")),
         ("licence", facts["licence"]),
+        ("precision", f"{facts['engine']['precision']} on this machine; has {', '.join(facts['engine']['available'])}"),
         ("files", ", ".join(f"{file} {size:,} bytes" for file, size in facts["bytes"].items())),
         ("sha256", facts["sha256"]),
     ]

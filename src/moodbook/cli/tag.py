@@ -12,6 +12,7 @@ import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.output import bar, clock, say_list, utf8_stdout
+from moodbook.cli.precision import PrecisionName, PrecisionOption
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, DataError
 from moodbook.model import DEFAULT_MODEL
@@ -42,6 +43,7 @@ def tag(
     model: Annotated[
         str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")
     ] = DEFAULT_MODEL,
+    precision: PrecisionOption = PrecisionName.AUTO,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Take what a damaged file gives up to the damage.")
     ] = False,
@@ -83,7 +85,7 @@ def tag(
             f"found no audio below {', '.join(map(str, paths))}; a folder is searched for "
             f"{' '.join(sorted(audio.AUDIO_SUFFIXES))}, any other file must be named itself"
         )
-    tagger = Tagger.load(model)
+    tagger = Tagger.load(model, precision=precision.choice)
     failures: list[TagFailure] = []
     with ExitStack() as stack:
         writers: list[RecordWriter] = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -13,13 +16,20 @@ from jaxtyping import Float32, Int16
 from moodbook.errors import DataError, ModelError
 from moodbook.features import N_MELS, SEGMENT_FRAMES
 from moodbook.model.graph import encoder_graph, head_graph
+from moodbook.model.precision import PrecisionChoice, processor_capabilities, resolve_precision
 from moodbook.model.runtime import load_openvino
 from moodbook.model.weights import POPULARITY_PROBABILITIES
 from moodbook.networks.config import LATENT_FRAMES, NetworkConfig, PopularityConfig, VQVAEConfig
 
-Precision = Literal["f32", "bf16"]
-
 Part = Literal["encoder", "head"]
+
+_MOST_STREAMS = 4
+"""Segments that are computed at the same time. Each takes memory of its own: 25 MB in f32 at the width of the bundled
+model, four times that at the paper's."""
+
+
+_FEW_SEGMENTS = 3
+"""A batch of so many is no reason to build the encoder for several at a time; building takes as long as one segment."""
 
 
 @runtime_checkable
@@ -52,13 +62,16 @@ class Engine:
     """A network ready to run: log-mel segments to codes and probabilities.
 
     Every segment goes through the encoder and the head on its own, so a result does not depend, to the last bit, on
-    what else is in the batch. One engine may be used from several threads; they take turns.
+    what else is in the batch. Segments of a batch are computed side by side, each on a share of the threads: threads
+    that work on different segments need not wait for each other at every layer. One engine may be used from several
+    threads; they take turns.
 
     Args:
         system: A bundle, or anything else that has its network and weights.
-        precision: Of the convolutions and the recurrence. The codebook look-up is float32 whatever it says: products
-            in bfloat16 would change almost half of the codes.
-        threads: Processor threads; None takes what the runtime finds best.
+        precision: Of the convolutions and the recurrence; ``auto`` is bf16 where the processor multiplies it, else f32.
+            The codebook look-up is float32 whatever it says: products in bfloat16 would change almost half of the
+            codes.
+        threads: Processor threads; None takes all that this process may use.
 
     Raises:
         ModelError: The processor cannot compute in this precision, or the runtime refuses the network.
@@ -67,20 +80,16 @@ class Engine:
     def __init__(
         self,
         system: System,
-        precision: Precision = "f32",
+        precision: PrecisionChoice = "f32",
         threads: int | None = None,
     ) -> None:
         self.network = system.network
-        self.precision = precision
         self._weights = system.weights
         self._core = load_openvino().Core()
-        self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        if threads is not None:
-            self._settings["INFERENCE_NUM_THREADS"] = threads
-        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise ModelError("this processor does not compute in bf16; use precision f32")
+        self.precision = resolve_precision(precision, processor_capabilities(), self.network)
+        self._threads = usable_processors() if threads is None else threads
         self._lock = threading.RLock()
-        self._requests: dict[Part, Any] = {}
+        self._requests: dict[tuple[Part, int], list[Any]] = {}
         if self.network.vqvae is not None:
             self.codebook = self._weights["vqvae.quantizer.codebook"]
             self._codebook_columns = np.ascontiguousarray(self.codebook.T)
@@ -99,6 +108,20 @@ class Engine:
         codes = self.encode(log_mel)
         return EngineOutput(codes, self.probabilities(codes))
 
+    def run_each(self, parts: Sequence[Float32[np.ndarray, "_ 128 1024"]]) -> list[EngineOutput]:
+        """Turn the segments of several tracks into codes and probabilities, together, and hand them back apart.
+
+        Raises:
+            DataError: The segments are not 128 x 1,024.
+        """
+        if not parts:
+            return []
+        output = self.run(np.concatenate(parts))
+        cuts = np.cumsum([len(part) for part in parts])[:-1]
+        probabilities = np.split(output.probabilities, cuts)
+        codes = [None] * len(parts) if output.codes is None else np.split(output.codes, cuts)
+        return [EngineOutput(*both) for both in zip(codes, probabilities, strict=True)]
+
     def encode(self, log_mel: Float32[np.ndarray, "segments 128 1024"]) -> Int16[np.ndarray, "segments bands steps"]:
         """Turn log-mel segments into codes.
 
@@ -109,8 +132,7 @@ class Engine:
         self._check_log_mel(log_mel)
         codes = np.empty((len(log_mel), self._vqvae().bands, LATENT_FRAMES), dtype=np.int16)
         with self._lock:
-            for index in range(len(log_mel)):
-                latents = self._infer("encoder", log_mel[index : index + 1])
+            for index, latents in enumerate(self._infer("encoder", log_mel)):
                 codes[index] = self._nearest(latents)
         return codes
 
@@ -143,11 +165,23 @@ class Engine:
         self._check_log_mel(log_mel)
         leads = np.empty((len(log_mel), self._vqvae().bands, LATENT_FRAMES), dtype=np.float32)
         with self._lock:
-            for index in range(len(log_mel)):
-                distances = self._distances(self._infer("encoder", log_mel[index : index + 1]))
+            for index, latents in enumerate(self._infer("encoder", log_mel)):
+                distances = self._distances(latents)
                 best_two = np.partition(distances, 1, axis=1)
                 leads[index] = (best_two[:, 1] - best_two[:, 0]).reshape(leads.shape[1:])
         return leads
+
+    def prepare(self) -> None:
+        """Build what tagging a file needs, rather than when its first segment comes.
+
+        Raises:
+            ModelError: The runtime refuses the network.
+        """
+        with self._lock:
+            if self.network.vqvae is not None:
+                self._compiled("encoder", 1)
+            if not isinstance(self.network.classifier, PopularityConfig):
+                self._compiled("head", self._streams)
 
     def _head(self, inputs: np.ndarray) -> Float32[np.ndarray, "segments tags"]:
         """Run the classifier, segment by segment.
@@ -159,8 +193,8 @@ class Engine:
             return np.tile(self._weights[POPULARITY_PROBABILITIES], (len(inputs), 1))
         probabilities = np.empty((len(inputs), self._weights["classifier.output.bias"].shape[0]), dtype=np.float32)
         with self._lock:
-            for index in range(len(inputs)):
-                probabilities[index] = _sigmoid(self._infer("head", inputs[index : index + 1])[0])
+            for index, logits in enumerate(self._infer("head", inputs)):
+                probabilities[index] = _sigmoid(logits[0])
         return probabilities
 
     def _nearest(self, latents: Float32[np.ndarray, "bands steps width"]) -> Int16[np.ndarray, "bands steps"]:
@@ -174,24 +208,59 @@ class Engine:
         np.subtract(self._half_squares, products, out=products)
         return products
 
-    def _infer(self, part: Part, inputs: np.ndarray) -> Float32[np.ndarray, "*_"]:
-        if part not in self._requests:
-            self._requests[part] = self._compile(part)
-        request = self._requests[part]
-        request.infer([np.ascontiguousarray(inputs)], share_inputs=True)
-        # A copy: the next inference writes over the request's own memory.
-        result: np.ndarray = request.get_output_tensor(0).data.copy()
-        return result
+    def _infer(self, part: Part, inputs: np.ndarray) -> Iterator[Float32[np.ndarray, "*_"]]:
+        """Run a part on every segment, in order, as many at a time as there are streams."""
+        streams = self._streams
+        if part == "encoder" and (len(inputs) == 1 or self._are_few(len(inputs))):
+            # A segment has all threads to itself. Not in the head, whose sums could then be in another order; that of
+            # the encoder's rounding is too small for a code to follow.
+            streams = 1
+        idle, running = self._compiled(part, streams), deque[Any]()
+        held = np.ascontiguousarray(inputs)
+        try:
+            for index in range(len(held)):
+                if not idle:
+                    yield _result(running, idle)
+                request = idle.pop()
+                request.start_async([held[index : index + 1]], share_inputs=True)
+                running.append(request)
+            while running:
+                yield _result(running, idle)
+        finally:
+            # Whoever asked has stopped: what is running must not be given work.
+            for request in running:
+                request.wait()
 
-    def _compile(self, part: Part) -> Any:
+    def _are_few(self, segments: int) -> bool:
+        """Whether computing segments one after the other takes less time than building a second graph for them."""
+        return segments <= _FEW_SEGMENTS and ("encoder", self._streams) not in self._requests
+
+    def _compiled(self, part: Part, streams: int) -> list[Any]:
+        """Give idle requests of a part, one a stream."""
+        if (part, streams) not in self._requests:
+            self._requests[part, streams] = self._compile(part, streams)
+        return list(self._requests[part, streams])
+
+    def _compile(self, part: Part, streams: int) -> list[Any]:
         if part == "encoder":
-            graph = encoder_graph(self._vqvae(), self._weights)
+            graph = encoder_graph(self._vqvae(), self._weights, int8=self.precision == "int8")
         else:
             graph = head_graph(self.network, self._weights, batch=1)
+        settings = {
+            # What the graph does not quantise is float32.
+            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+            "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": streams,
+        }
         try:
-            return self._core.compile_model(graph, "CPU", self._settings).create_infer_request()
+            compiled = self._core.compile_model(graph, "CPU", settings)
+            return [compiled.create_infer_request() for _ in range(streams)]
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot run the network on this processor: {error}") from error
+
+    @property
+    def _streams(self) -> int:
+        return min(self._threads, _MOST_STREAMS)
 
     def _vqvae(self) -> VQVAEConfig:
         if self.network.vqvae is None:
@@ -201,6 +270,24 @@ class Engine:
     def _check_log_mel(self, log_mel: np.ndarray) -> None:
         if log_mel.ndim != 3 or log_mel.shape[1:] != (N_MELS, SEGMENT_FRAMES):
             raise DataError(f"expected log-mel of segments x {N_MELS} x {SEGMENT_FRAMES}, got shape {log_mel.shape}")
+
+
+def usable_processors() -> int:
+    """Count the processors that this process may use."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
+
+
+def _result(running: deque[Any], idle: list[Any]) -> Float32[np.ndarray, "*_"]:
+    """Wait for the oldest request and take its output."""
+    request = running[0]
+    request.wait()
+    running.popleft()
+    # A copy: the next inference writes over the request's own memory.
+    result: np.ndarray = request.get_output_tensor(0).data.copy()
+    idle.append(request)
+    return result
 
 
 def _sigmoid(logits: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:

@@ -15,6 +15,7 @@ from jaxtyping import Float32
 
 from moodbook.errors import ModelError
 from moodbook.features import N_MELS, SEGMENT_FRAMES
+from moodbook.model.quantization import ceiling_after_norm, quantized_input, quantized_kernel
 from moodbook.model.runtime import load_openvino
 from moodbook.model.timbral import blocks_of_lanes, timbral_maximum
 from moodbook.networks.config import (
@@ -55,8 +56,13 @@ _NORM_EPSILON = 1e-5
 """Added to every variance: torch's default for batch norm and layer norm, with which the weights were trained."""
 
 
-def encoder_graph(config: VQVAEConfig, weights: Weights) -> Model:
+def encoder_graph(config: VQVAEConfig, weights: Weights, int8: bool = False) -> Model:
     """Build the encoder, E1 to E5 and the two residual blocks: one log-mel segment to its latents.
+
+    Args:
+        config: The VQ-VAE.
+        weights: Its weights by name.
+        int8: Whether E2 to E4 multiply whole numbers of 8 bits.
 
     Returns:
         A graph from log_mel "1 128 1024" to latents "bands 512 width", each latent vector in one piece.
@@ -67,7 +73,9 @@ def encoder_graph(config: VQVAEConfig, weights: Weights) -> Model:
     rows = encoder_convolutions(config)
     # E1..E4: Conv; BN; ReLU. E5: Conv alone.
     for index, row in enumerate(rows[:-1]):
-        hidden = ops.relu(_convolution(hidden, weights, f"{part}.convolutions.{index}", row, f"{part}.norms.{index}"))
+        ceiling = ceiling_after_norm(weights, f"{part}.norms.{index - 1}") if int8 and index else None
+        name, norm = f"{part}.convolutions.{index}", f"{part}.norms.{index}"
+        hidden = ops.relu(_convolution(hidden, weights, name, row, norm, ceiling))
     hidden = _convolution(hidden, weights, f"{part}.convolutions.{len(rows) - 1}", rows[-1])
     for index in range(RESIDUAL_BLOCKS):
         block = f"{part}.residuals.{index}"
@@ -308,15 +316,28 @@ def _members(weights: Weights, part: str) -> list[str]:
     return names
 
 
-def _convolution(image: Node, weights: Weights, name: str, row: Convolution, norm: str | None = None) -> Node:
-    """Convolve with a bias; where `norm` names a batch norm, it is folded in: w' = a w, b' = a (b - mean) + beta."""
+def _convolution(
+    image: Node,
+    weights: Weights,
+    name: str,
+    row: Convolution,
+    norm: str | None = None,
+    ceiling: np.float32 | None = None,
+) -> Node:
+    """Convolve with a bias; where `norm` names a batch norm, it is folded in: w' = a w, b' = a (b - mean) + beta.
+
+    Where there is a `ceiling`, in int8: the image lies between 0 and it.
+    """
     kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
     if norm is not None:
         scale, shift = _norm_line(weights, norm)
         kernel = (kernel * scale[:, None, None, None]).astype(np.float32)
         bias = (bias * scale + shift).astype(np.float32)
+    factor = ops.constant(kernel)
+    if ceiling is not None:
+        image, factor = quantized_input(image, ceiling), quantized_kernel(kernel)
     padding = list(row.padding)
-    convolved = ops.convolution(image, ops.constant(kernel), list(row.stride), padding, padding, list(row.dilation))
+    convolved = ops.convolution(image, factor, list(row.stride), padding, padding, list(row.dilation))
     return ops.add(convolved, ops.constant(bias.reshape(1, -1, 1, 1)))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,10 +24,14 @@ from moodbook.features import (
     stream_segments,
 )
 
+T = TypeVar("T")
+
 SEGMENTS_AT_A_TIME = 8
-"""Segments that are handed to the engine at a time: 4 MiB."""
-_BATCHES_AHEAD = 4
-"""Batches that wait for the engine: at most 16 MiB, whatever the files are."""
+"""Most segments that are handed to the engine at a time: 4 MiB."""
+MOST_DECODERS = 4
+"""Threads that decode; more are never behind one engine."""
+_SEGMENTS_AHEAD = 16
+"""Segments of one file that wait for the engine: 8 MiB. As many files are held as there are decoders, and one more."""
 _POLL_SECONDS = 0.1  # How often a waiting decoder looks whether anybody still listens.
 
 
@@ -50,7 +56,7 @@ class Heard:
 
     Attributes:
         path: The file.
-        segments: At most `SEGMENTS_AT_A_TIME` segments; None at the end of the file.
+        segments: One segment; None at the end of the file.
         duration_seconds: Of the track, at its end; None before it, and where only reading the rest would tell.
         failure: At the end of a file that could not be read: what is wrong and what to do.
     """
@@ -77,56 +83,141 @@ def listen(path: str | Path, hearing: Hearing) -> Iterator[Heard]:
         yield Heard(Path(path), duration_seconds=seconds)
         return
     counter = _Counted(audio.stream(path, allow_partial=hearing.allow_partial))
-    for batch in _batches(stream_segments(counter, hearing.features)):
-        yield Heard(Path(path), batch)
+    for segment in stream_segments(counter, hearing.features):
+        yield Heard(Path(path), segment)
     yield Heard(Path(path), duration_seconds=counter.samples / SAMPLE_RATE)
 
 
-def listen_ahead(paths: Iterable[str | Path], hearing: Hearing) -> Generator[Heard]:
-    """Decode files one after the other in a thread of their own, a few batches ahead of who asks.
+def listen_ahead(
+    paths: Iterable[str | Path], hearing: Hearing, decoders: int = 1, *, strict: bool = False
+) -> Generator[list[Heard]]:
+    """Decode files in threads of their own, a few segments ahead of who asks.
 
-    A file that cannot be read ends with its `failure`; whatever goes wrong inside one file never reaches another. Close
-    the generator to end the thread.
+    A file that cannot be read ends with its `failure`; whatever goes wrong inside one file never reaches another. The
+    threads start with the first question; close the generator to end them.
+
+    Args:
+        paths: The files; a generator is read by one thread at a time.
+        hearing: How they are heard.
+        decoders: Files that are decoded at the same time.
+        strict: Raise what goes wrong with a file instead of ending it with its `failure`.
+
+    Yields:
+        First an empty list, when the threads have begun; then the pieces that are ready, one at least and
+        `SEGMENTS_AT_A_TIME` at most. The files are in order, and so are the pieces of each.
 
     Raises:
-        Exception: Whatever `paths` itself raises.
+        Exception: Whatever `paths` itself raises; and what goes wrong with a file, where `strict`.
     """
-    waiting: queue.Queue[Heard | BaseException | None] = queue.Queue(_BATCHES_AHEAD)
-    closed = threading.Event()
+    ahead = _Ahead(iter(paths), hearing, decoders)
+    try:
+        ahead.start()
+        yield []
+        with closing(ahead.pieces(strict)) as pieces:
+            yield from pieces
+    finally:
+        ahead.stop()
 
-    def put(item: Heard | BaseException | None) -> bool:
-        while not closed.is_set():
+
+@dataclass(frozen=True)
+class _File:
+    """A file that is being decoded, and what of it waits for the engine."""
+
+    path: str | Path
+    waiting: queue.Queue[Heard | Exception] = field(default_factory=lambda: queue.Queue(_SEGMENTS_AHEAD))
+
+
+class _Ahead:
+    """Threads that decode files, each one file at a time, and the files in their order."""
+
+    def __init__(self, paths: Iterator[str | Path], hearing: Hearing, decoders: int) -> None:
+        self._paths = paths
+        self._hearing = hearing
+        # Each thread has one file here that it works on; so many files ahead, and no more, are taken up.
+        self._files: queue.Queue[_File | BaseException | None] = queue.Queue(decoders)
+        self._turn = threading.Lock()  # To take the next path; held until its file stands in line.
+        self._all_taken = False
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._decode, name="moodbook-decode", daemon=True) for _ in range(decoders)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._closed.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+
+    def pieces(self, strict: bool) -> Generator[list[Heard]]:
+        """Give what is ready, in the order of the files."""
+        ready: list[Heard] = []
+        while True:
+            # With something in hand nobody is waited for.
+            if ready and self._files.empty():
+                yield ready
+                ready = []
+            file = self._files.get()
+            if file is None or isinstance(file, BaseException):
+                if ready:
+                    yield ready
+                if file is not None:
+                    raise file
+                return
+            ended = False
+            while not ended:
+                if ready and (file.waiting.empty() or len(ready) == SEGMENTS_AT_A_TIME):
+                    yield ready
+                    ready = []
+                heard = file.waiting.get()
+                if isinstance(heard, Exception):
+                    if strict:
+                        raise heard
+                    heard = Heard(Path(file.path), failure=reason(heard))
+                ready.append(heard)
+                ended = heard.segments is None
+
+    def _decode(self) -> None:
+        while (file := self._next_file()) is not None:
             try:
-                waiting.put(item, timeout=_POLL_SECONDS)
+                for heard in listen(file.path, self._hearing):
+                    if not self._put(file.waiting, heard):
+                        return
+            except Exception as error:  # noqa: BLE001 (one bad file never stops a run, not even by a mistake of ours)
+                self._put(file.waiting, error)
+
+    def _next_file(self) -> _File | None:
+        with self._turn:
+            if self._all_taken or self._closed.is_set():
+                return None
+            try:
+                file = _File(next(self._paths))
+            except StopIteration:
+                self._all_taken = True
+                self._put(self._files, None)
+                return None
+            except BaseException as error:  # noqa: BLE001 (raised again where the results are read)
+                self._all_taken = True
+                self._put(self._files, error)
+                return None
+            return file if self._put(self._files, file) else None
+
+    def _put(self, line: queue.Queue[T], item: T) -> bool:
+        """Put something in a line as soon as there is room; say whether anybody still listens."""
+        while not self._closed.is_set():
+            try:
+                line.put(item, timeout=_POLL_SECONDS)
             except queue.Full:
                 continue
             return True
         return False
 
-    def decode() -> None:
-        try:
-            for path in paths:
-                for heard in _listen_or_say_why(path, hearing):
-                    if not put(heard):
-                        return
-            put(None)
-        except BaseException as error:  # noqa: BLE001 (raised again where the results are read)
-            put(error)
 
-    thread = threading.Thread(target=decode, name="moodbook-decode", daemon=True)
-    thread.start()
-    try:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        closed.set()
-        thread.join()
-
-
-def listen_isolated(paths: Iterable[Path], hearing: Hearing, pool: WorkerPool) -> Generator[Heard]:
-    """Decode files in worker processes; the pieces of different files mix.
+def listen_isolated(paths: Iterable[Path], hearing: Hearing, pool: WorkerPool) -> Generator[list[Heard]]:
+    """Decode files in worker processes; the pieces of different files mix, and come one at a time.
 
     A file on which a decoder dies or hangs ends with a `failure` that says so. Close the generator to drop what is
     being decoded.
@@ -136,7 +227,7 @@ def listen_isolated(paths: Iterable[Path], hearing: Hearing, pool: WorkerPool) -
     """
     tasks = ((path, hearing) for path in paths)
     for (path, _), heard in pool.run(_listen_for_pool, tasks):
-        yield Heard(path, failure=heard.reason) if isinstance(heard, Lost) else heard
+        yield [Heard(path, failure=heard.reason) if isinstance(heard, Lost) else heard]
 
 
 def _listen_for_pool(task: tuple[Path, Hearing]) -> Iterator[Heard]:
@@ -155,29 +246,6 @@ def reason(error: Exception) -> str:
     if isinstance(error, MoodbookError):
         return str(error)
     return f"unexpected {type(error).__name__}: {error}"
-
-
-def _listen_or_say_why(path: str | Path, hearing: Hearing) -> Iterator[Heard]:
-    try:
-        yield from listen(path, hearing)
-    except Exception as error:  # noqa: BLE001 (one bad file never stops a run, not even by a mistake of ours)
-        yield Heard(Path(path), failure=reason(error))
-
-
-def _batches(parts: Iterator[Segments]) -> Iterator[Segments]:
-    """Join single segments to batches for the engine."""
-    held: list[Segments] = []
-    for part in parts:
-        held.append(part)
-        if len(held) == SEGMENTS_AT_A_TIME:
-            yield _joined(held)
-            held = []
-    if held:
-        yield _joined(held)
-
-
-def _joined(parts: list[Segments]) -> Segments:
-    return Segments(np.concatenate([part.log_mel for part in parts]), np.concatenate([part.filled for part in parts]))
 
 
 class _Counted:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
-from moodbook.features import SEGMENT_SECONDS
+from moodbook.features import SEGMENT_SECONDS, Segments
 from moodbook.model import DEFAULT_MODEL
 from moodbook.model.bundle import Bundle, read_bundle
 from moodbook.model.embedding import segment_statistics
-from moodbook.model.engine import Engine, Precision
-from moodbook.model.listening import Heard, Hearing, listen, listen_ahead, reason
+from moodbook.model.engine import Engine, EngineOutput, usable_processors
+from moodbook.model.listening import MOST_DECODERS, Heard, Hearing, listen_ahead, reason
+from moodbook.model.precision import PrecisionChoice
 from moodbook.model.presence import MUSIC
 from moodbook.model.scores import TagFailure, TagScores, pool
 
@@ -24,14 +25,16 @@ class Tagger:
 
     Args:
         bundle: The model.
-        precision: Of the network: f32, or bf16 where the processor computes in it.
-        threads: Processor threads; None takes what the runtime finds best.
+        precision: Of the network: f32, bf16 or int8; ``auto`` takes bf16 where the processor multiplies it, else f32.
+            The scores of f32 are the same on all processors but for rounding; `docs/performance.md` says how far those
+            of the others are from them.
+        threads: Processor threads of the network; None takes all that this process may use.
 
     Raises:
         ModelError: The processor cannot run the model in this precision.
     """
 
-    def __init__(self, bundle: Bundle, precision: Precision = "f32", threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, precision: PrecisionChoice = "auto", threads: int | None = None) -> None:
         self.bundle = bundle
         self.tags = bundle.tags
         self.engine = Engine(bundle, precision, threads)
@@ -40,7 +43,11 @@ class Tagger:
 
     @classmethod
     def load(
-        cls, name_or_folder: str | Path = DEFAULT_MODEL, *, precision: Precision = "f32", threads: int | None = None
+        cls,
+        name_or_folder: str | Path = DEFAULT_MODEL,
+        *,
+        precision: PrecisionChoice = "auto",
+        threads: int | None = None,
     ) -> Tagger:
         """Load a model by the name of one that comes with Moodbook, or from a folder.
 
@@ -61,10 +68,12 @@ class Tagger:
             AudioError: The file cannot be read.
             DataError: Its samples are no music.
         """
+        hearing = Hearing(self.bundle.features, first_segment, allow_partial)
         track = _Track(self)
-        for heard in listen(path, Hearing(self.bundle.features, first_segment, allow_partial)):
-            track.hear(heard)
-        return track.scores(heard)
+        with closing(listen_ahead([path], hearing, strict=True)) as groups:
+            for ready in groups:
+                track.hear([piece.segments for piece in ready if piece.segments is not None])
+        return track.scores(ready[-1])
 
     def tag_files(
         self, paths: Iterable[str | Path], *, first_segment: bool = False, allow_partial: bool = False
@@ -72,7 +81,7 @@ class Tagger:
         """Tag files in order, each as soon as it is done; the next are decoded while the engine works.
 
         A file that cannot be tagged gives a `TagFailure` and stops nothing. The scores are those of calling the tagger
-        on each file alone.
+        on each file alone. Memory is bounded, whatever the files are.
 
         Args:
             paths: The files; a generator is read as it is needed.
@@ -81,27 +90,55 @@ class Tagger:
 
         Yields:
             One result a file, in the order of `paths`.
+
+        Raises:
+            ModelError: The processor cannot run the model.
         """
         hearing = Hearing(self.bundle.features, first_segment, allow_partial)
-        with closing(listen_ahead(paths, hearing)) as pieces:
-            yield from self.tag_heard(pieces)
+        decoders = min(MOST_DECODERS, usable_processors())
+        with closing(listen_ahead(paths, hearing, decoders)) as groups:
+            yield from self.tag_heard(groups)
 
-    def tag_heard(self, pieces: Iterable[Heard]) -> Iterator[TagScores | TagFailure]:
+    def tag_heard(self, groups: Iterable[Sequence[Heard]]) -> Iterator[TagScores | TagFailure]:
         """Tag files that are decoded somewhere else.
 
         Args:
-            pieces: Of any number of files; those of one file in order, closed by its end.
+            groups: Pieces of any number of files, those that are ready together; the pieces of one file in order,
+                closed by its end.
 
         Yields:
             One result a file, at its end.
+
+        Raises:
+            ModelError: The processor cannot run the model.
         """
         tracks: dict[Path, _Track] = {}
-        for heard in pieces:
-            track = tracks.setdefault(heard.path, _Track(self))
-            track.hear_or_fail(heard)
-            if heard.segments is None:
-                del tracks[heard.path]
-                yield track.result(heard)
+        for index, ready in enumerate(groups):
+            if index == 0:
+                # The decoders are at work already.
+                self.engine.prepare()
+            for heard, output in zip(ready, self._run(ready), strict=True):
+                track = tracks.setdefault(heard.path, _Track(self))
+                track.take(heard, output)
+                if heard.segments is None:
+                    del tracks[heard.path]
+                    yield track.result(heard)
+
+    def _run(self, ready: Sequence[Heard]) -> list[EngineOutput | Exception | None]:
+        """Run the segments of several files together; give, for each piece, its output or why it has none."""
+        outputs: list[EngineOutput | Exception | None] = [None] * len(ready)
+        together: Sequence[EngineOutput | Exception]
+        segments = {index: heard.segments for index, heard in enumerate(ready) if heard.segments is not None}
+        try:
+            together = self.engine.run_each([segment.log_mel for segment in segments.values()])
+        except Exception as error:  # noqa: BLE001 (one bad file never stops a run)
+            if len(segments) > 1:
+                # Some file's fault; the others must not share it.
+                return [output for heard in ready for output in self._run([heard])]
+            together = [error]
+        for index, output in zip(segments, together, strict=True):
+            outputs[index] = output
+        return outputs
 
 
 class _Track:
@@ -114,24 +151,29 @@ class _Track:
         self._statistics: list[Float32[np.ndarray, "segments statistics"]] = []
         self._failure: str | None = None
 
-    def hear(self, heard: Heard) -> None:
-        """Take the next piece of the track."""
-        if heard.segments is not None:
-            output = self._tagger.engine.run(heard.segments.log_mel)
-            self._taggram.append(output.probabilities)
-            if output.codes is not None and (self._tagger.embedding is not None or self._tagger.presence is not None):
-                self._statistics.append(segment_statistics(output.codes, self._tagger.engine.codebook))
-            self._filled.append(heard.segments.filled)
+    def hear(self, parts: list[Segments]) -> None:
+        """Take the next pieces of the track."""
+        for part, output in zip(parts, self._tagger.engine.run_each([part.log_mel for part in parts]), strict=True):
+            self._add(part, output)
 
-    def hear_or_fail(self, heard: Heard) -> None:
-        """Take the next piece of the track; after a failure the rest is let pass."""
+    def take(self, heard: Heard, output: EngineOutput | Exception | None) -> None:
+        """Take a piece of the track and what the engine made of it; after a failure the rest is let pass."""
         if heard.failure is not None:
             self._failure = heard.failure
-        elif self._failure is None:
+        elif isinstance(output, Exception):
+            self._failure = self._failure or reason(output)
+        elif output is not None and heard.segments is not None and self._failure is None:
             try:
-                self.hear(heard)
+                self._add(heard.segments, output)
             except Exception as error:  # noqa: BLE001 (one bad file never stops a run)
                 self._failure = reason(error)
+
+    def _add(self, part: Segments, output: EngineOutput) -> None:
+        tagger = self._tagger
+        self._taggram.append(output.probabilities)
+        if output.codes is not None and (tagger.embedding is not None or tagger.presence is not None):
+            self._statistics.append(segment_statistics(output.codes, tagger.engine.codebook))
+        self._filled.append(part.filled)
 
     def result(self, end: Heard) -> TagScores | TagFailure:
         """Give the result of the track at its end."""
