@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from moodbook.datasets import Dataset, open_dataset
 from moodbook.datasets.cache import FeatureCache
@@ -35,6 +36,8 @@ from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, read_recipe
 from moodbook.training.reproduce import reproduce
 from moodbook.training.teacher.hearing import TeacherHearing
+from moodbook.training.teacher.musicnn import load_musicnn
+from moodbook.training.teacher.teacher import Teacher
 
 SHARED = Path(os.environ.get("MOODBOOK_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 SEEDS = (0, 1, 2)
@@ -137,14 +140,15 @@ def mel_statistics(dataset: Dataset, work: Path) -> dict[str, np.ndarray]:
 
 
 def musicnn_embedding(dataset: Dataset, work: Path) -> dict[str, np.ndarray]:
-    """Mean over the track of musicnn's last hidden layer."""
+    """Mean over the track of musicnn's last hidden layer, three seconds at a time."""
     features = _features(dataset, work)
-    told = TeacherTargets.build(features, dataset.tracks, work / "cache").embeddings
-    heard = windows_with_music(features.filled)
-    sums: dict[str, list[np.ndarray]] = {}
-    for track_id, windows, counted in zip(features.track_ids, told, heard, strict=True):
-        sums.setdefault(track_id, []).append(windows[counted].astype(np.float32))
-    return {track_id: np.concatenate(parts).mean(axis=0) for track_id, parts in sums.items()}
+    hearing = TeacherHearing.build(features, dataset.tracks, work / "cache").log_mel
+    teacher = Teacher(load_musicnn())
+    said: dict[str, list[np.ndarray]] = {}
+    for track_id, heard in zip(features.track_ids, hearing, strict=True):
+        windows = teacher(torch.from_numpy(np.array(heard))[None])[0].numpy()
+        said.setdefault(track_id, []).append(windows[~np.isnan(windows).any(axis=1)])
+    return {track_id: np.concatenate(parts).mean(axis=0) for track_id, parts in said.items()}
 
 
 def trained(recipe: Recipe, vqvae: Path | None) -> Predict:

@@ -42,7 +42,8 @@ def tag_all(paths: list[str]) -> dict[str, Any]:
     return {
         "seconds": time.perf_counter() - start,
         "processor_seconds": time.process_time() - processor,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (1024**2 if sys.platform == "darwin" else 1024),
     }
 
 

@@ -43,6 +43,7 @@ def torch_count(network: TaggingNetwork) -> Parameters:
         codebook=count(vqvae and vqvae.quantizer),
         decoder=count(vqvae and vqvae.decoder),
         classifier=count(network.classifier),
+        semantic=count(vqvae and vqvae.semantic),
     )
 
 

@@ -20,8 +20,10 @@ from moodbook.datasets.cache import FeatureCache
 from moodbook.errors import ModelError, TrainingError
 from moodbook.features import DEFAULT_FEATURES
 from moodbook.networks.config import VQVAEConfig
+from moodbook.networks.geometry import WINDOWS
 from moodbook.tags import TagSet
 from moodbook.training import experiment as experiment_module
+from moodbook.training import vqvae as vqvae_module
 from moodbook.training.experiment import Experiment
 from moodbook.training.losses import ReconstructionLoss
 from moodbook.training.machine import Machine
@@ -29,10 +31,10 @@ from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe
 from moodbook.training.reproduce import reproduce
 from moodbook.training.step import read_weights
-from moodbook.training.teacher import musicnn, targets
-from moodbook.training.teacher.head import teacher_error
+from moodbook.training.teacher import musicnn
+from moodbook.training.teacher.hearing import FRAMES_A_FRAME, ROW_FRAMES, TeacherHearing, stretch
 from moodbook.training.teacher.musicnn import MusiCNN, musicnn_log_mel
-from moodbook.training.teacher.targets import TeacherTargets, windows_with_music
+from moodbook.training.teacher.teacher import Teacher, teacher_error
 
 KERNELS = [(7, 38, 204), (7, 67, 204), (128, 1, 51), (64, 1, 51), (32, 1, 51), (7, 561, 64), (7, 64, 64), (7, 64, 64)]
 NORMS = [1, 204, 204, 51, 51, 51, 64, 64, 64, 1506, 200]
@@ -138,50 +140,72 @@ def features(six_seconds: Dataset, tmp_path: Path) -> FeatureCache:
     return FeatureCache.build(six_seconds.tracks, tmp_path, DEFAULT_FEATURES, segments="all")
 
 
-@pytest.fixture
-def small_teacher(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let a cheap function stand for the network; the list grows with each batch that it hears."""
-    heard: list[int] = []
+class CheapTeacher(torch.nn.Module):
+    """Stands for musicnn; `heard` grows with each batch."""
 
-    def hear(log_mel: Tensor) -> Tensor:
-        heard.append(len(log_mel))
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[int] = []
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        self.heard.append(len(log_mel))
         return log_mel.mean(1).repeat(1, 3)[:, : musicnn.EMBEDDING]
 
-    monkeypatch.setattr(targets, "load_musicnn", lambda: hear)
-    return heard
+    def standardise(self, embedding: Tensor) -> Tensor:
+        return embedding - 1.0
 
 
-def test_targets_are_computed_once_and_go_on_where_they_stopped(
-    six_seconds: Dataset, features: FeatureCache, small_teacher: list[int], tmp_path: Path
+@pytest.fixture
+def small_teacher(monkeypatch: pytest.MonkeyPatch) -> CheapTeacher:
+    teacher = CheapTeacher()
+    monkeypatch.setattr(vqvae_module, "load_musicnn", lambda: teacher)
+    return teacher
+
+
+def test_what_it_hears_is_computed_once_and_goes_on_where_it_stopped(
+    six_seconds: Dataset, features: FeatureCache, tmp_path: Path
 ) -> None:
     def stop(done: int, total: int) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
-    whole = TeacherTargets.build(features, six_seconds.tracks, tmp_path / "whole").embeddings
-    assert whole.shape == (12, targets.WINDOWS, musicnn.EMBEDDING)
-    del small_teacher[:]
+    whole = TeacherHearing.build(features, six_seconds.tracks, tmp_path / "whole").log_mel
+    assert whole.shape == (12, ROW_FRAMES, musicnn.N_MELS)
     with pytest.raises(KeyboardInterrupt):
-        TeacherTargets.build(features, six_seconds.tracks, tmp_path / "stopped", stop)
-    resumed = TeacherTargets.build(features, six_seconds.tracks, tmp_path / "stopped").embeddings
-    assert len(small_teacher) == 12
+        TeacherHearing.build(features, six_seconds.tracks, tmp_path / "stopped", stop)
+    resumed = TeacherHearing.build(features, six_seconds.tracks, tmp_path / "stopped").log_mel
     np.testing.assert_array_equal(whole, resumed)
-    TeacherTargets.build(features, six_seconds.tracks, tmp_path / "stopped")
-    assert len(small_teacher) == 12
+    waveform, rate = soundfile.read(six_seconds.tracks[0].path)
+    frames = round(len(waveform) / rate * musicnn.SAMPLE_RATE) // musicnn.HOP_LENGTH + 1
+    assert abs(int((~np.isnan(whole[0, :, 0])).sum()) - frames) <= 1
 
 
-def test_windows_without_music_have_no_target(
-    six_seconds: Dataset, features: FeatureCache, small_teacher: list[int], tmp_path: Path
-) -> None:
-    built = TeacherTargets.build(features, six_seconds.tracks, tmp_path)
-    assert windows_with_music(features.filled).sum(axis=1).tolist() == [2] * 12  # 6.0 of 23.8 s.
-    with pytest.raises(TrainingError, match="too short for a teacher"):
-        built.normalised(np.arange(6), np.full(12, 0.02, dtype=np.float32))
-    filled = np.full(12, 0.5, dtype=np.float32)
-    told = built.normalised(np.arange(6), filled).astype(np.float32)
-    assert np.isnan(told[:, 4:]).all()
-    assert not np.isnan(told[:, :4]).any()
-    np.testing.assert_allclose(told[:6, :4].mean(axis=(0, 1)), 0, atol=0.02)
+def test_a_stretch_goes_on_in_the_next_row() -> None:
+    track = np.arange(3 * 1486, dtype=np.float16) % 1000
+    starts = [round(row * 1024 * FRAMES_A_FRAME) for row in range(2)]
+    rows = np.stack([track[start : start + ROW_FRAMES] for start in starts])[:, :, None].repeat(2, 2)
+    np.testing.assert_array_equal(stretch(rows, 1024), rows[1])
+    for first in (1, 500, 1023):
+        begin = round(first * FRAMES_A_FRAME)
+        np.testing.assert_array_equal(stretch(rows, first)[:, 1], track[begin : begin + ROW_FRAMES])
+
+
+def test_it_says_nothing_of_windows_without_music(small_teacher: CheapTeacher) -> None:
+    heard = torch.full((2, ROW_FRAMES, musicnn.N_MELS), 2.0)
+    heard[1, 500:] = torch.nan  # 8 s: two windows and most of the third.
+    said = Teacher(small_teacher)(heard)  # type: ignore[arg-type]
+    assert said.shape == (2, WINDOWS, musicnn.EMBEDDING)
+    assert torch.equal(said[0], torch.ones(WINDOWS, musicnn.EMBEDDING))
+    assert said[1].isnan().any(dim=1).tolist() == [False] * 3 + [True] * 5
+
+
+def test_standardising_undoes_the_scale_and_shift_of_the_last_layer() -> None:
+    weights = random_weights()
+    network = MusiCNN(weights)
+    embedding = network(torch.rand(3, musicnn.PATCH_FRAMES, musicnn.N_MELS, generator=torch.Generator().manual_seed(0)))
+    last = "batch_normalization_10"
+    expected = (embedding.numpy() - weights[f"{last}/beta"]) / weights[f"{last}/gamma"]
+    np.testing.assert_allclose(network.standardise(embedding), expected, rtol=1e-5)
 
 
 def test_the_error_counts_only_windows_with_a_target() -> None:
@@ -194,37 +218,42 @@ def test_the_teacher_teaches_the_encoder_and_not_the_codebook() -> None:
     from moodbook.networks.vqvae import VQVAE
 
     torch.manual_seed(0)
-    loss = ReconstructionLoss(VQVAE(VQVAEConfig(width=4, codebook_size=8)), teacher_weight=0.1)
-    log_mel, wanted = torch.rand(2, 128, 1024), torch.rand(2, targets.WINDOWS, musicnn.EMBEDDING)
-    loss(log_mel, wanted).parts["teacher"].backward()
-    assert loss.head is not None
+    vqvae = VQVAE(VQVAEConfig(width=4, codebook_size=8, semantic_width=8))
+    loss = ReconstructionLoss(vqvae, Teacher(CheapTeacher()), teacher_weight=0.1)  # type: ignore[arg-type]
+    log_mel, heard = torch.rand(2, 128, 1024), torch.rand(2, ROW_FRAMES, musicnn.N_MELS)
+    loss(log_mel, heard).parts["teacher"].backward()
     gradients = {name: p.grad for name, p in loss.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
-    assert "head.output.weight" in gradients
+    assert "network.semantic.output.weight" in gradients
     assert any(name.startswith("network.encoder") for name in gradients)
     assert not any(name.startswith(("network.decoder", "network.quantizer")) for name in gradients)
-    with pytest.raises(TrainingError, match="has a teacher and got no targets"):
+    with pytest.raises(TrainingError, match="a teacher wants to hear the music"):
         loss(log_mel)
 
 
 def taught(narrow: Callable[..., Recipe]) -> Recipe:
     recipe = narrow("fixed-cnn", data={"segments": "all"})
     assert recipe.step_1 is not None
-    step_1 = recipe.step_1.model_copy(update={"teacher": "musicnn", "random_crops": True, "max_epochs": 3})
-    return recipe.model_copy(update={"step_1": step_1})
+    step_1 = recipe.step_1.model_copy(
+        update={"teacher": "musicnn", "random_crops": True, "augment": True, "schedule": "cosine", "max_epochs": 3}
+    )
+    assert recipe.vqvae is not None
+    vqvae = recipe.vqvae.model_copy(update={"semantic_width": 8})
+    return recipe.model_copy(update={"step_1": step_1, "vqvae": vqvae})
 
 
-def test_a_taught_run_reports_the_teacher_and_leaves_a_plain_vqvae(
-    six_seconds: Dataset, narrow: Callable[..., Recipe], small_teacher: list[int], tmp_path: Path, machine: Machine
+def test_a_taught_run_reports_the_teacher_and_keeps_what_it_taught(
+    six_seconds: Dataset, narrow: Callable[..., Recipe], small_teacher: CheapTeacher, tmp_path: Path, machine: Machine
 ) -> None:
     report = reproduce(taught(narrow), six_seconds, tmp_path / "run")
     assert report.steps[0].watched == "teacher"
     assert (tmp_path / "run" / "bundle" / "config.json").is_file()
     names = read_weights(tmp_path / "run" / "step-1").tensors.keys()
-    assert not any("head" in name for name in names)
+    assert "semantic.output.weight" in names
+    assert not any("teacher" in name for name in names)
 
 
 def test_a_taught_step_that_is_stopped_and_resumed_equals_one_that_was_not(
-    six_seconds: Dataset, narrow: Callable[..., Recipe], small_teacher: list[int], tmp_path: Path, machine: Machine
+    six_seconds: Dataset, narrow: Callable[..., Recipe], small_teacher: CheapTeacher, tmp_path: Path, machine: Machine
 ) -> None:
     class StopsAfter(Display):
         left = 3
@@ -262,7 +291,7 @@ def test_step_1_learns_from_a_data_set_of_its_own(
     six_seconds: Dataset,
     small_set: Dataset,
     narrow: Callable[..., Recipe],
-    small_teacher: list[int],
+    small_teacher: CheapTeacher,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
