@@ -9,6 +9,7 @@ random weights and the same music; how many codes a precision changes is counted
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import statistics
 from collections.abc import Callable
@@ -88,7 +89,7 @@ def main() -> None:
         one = music[:1]
         for call in calls.values():
             call(one)
-        sides = {key: seconds(lambda call=call: call(one)) for key, call in calls.items()}
+        sides = {key: seconds(functools.partial(call, one)) for key, call in calls.items()}
         found = interleave(sides, options.rounds)
         exact = eager(music) if bundled else None
         for key, values in found.items():

@@ -55,7 +55,7 @@ def _has_bf16() -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", type=Path, default=os.environ.get("MOODBOOK_PEERS"))
     options = parser.parse_args()
     programs = commands(options.peers)

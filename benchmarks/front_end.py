@@ -8,6 +8,7 @@ Moodbook decodes the part that it needs, librosa's `load` all of the file. Both 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import statistics
 import tempfile
@@ -49,8 +50,8 @@ def main() -> None:
                 path = write_music(Path(folder) / f"{duration}.{suffix}", duration)
                 difference = float(np.abs(ours(path)[0] - librosas(path)).max())
                 sides = {
-                    "ours": seconds(lambda path=path: ours(path)),
-                    "librosa": seconds(lambda path=path: librosas(path)),
+                    "ours": seconds(functools.partial(ours, path)),
+                    "librosa": seconds(functools.partial(librosas, path)),
                 }
                 found = interleave(sides, options.rounds)
                 faster = ratio(found["librosa"], found["ours"])

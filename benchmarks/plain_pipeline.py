@@ -1,9 +1,9 @@
-"""Tag files as one would write it down from the paper: librosa, then torch, eager, float32. What Moodbook is timed against.
+"""Tag files as one would write it down from the paper: librosa, then torch, eager, float32.
 
     python benchmarks/plain_pipeline.py FILE ...
 
-The bundled model's weights in the plain torch modules, all segments of a file in one batch, the mean over them. The
-scores are Moodbook's to 1e-4. Prints the three strongest tags of each file.
+What Moodbook is timed against. The bundled model's weights in the plain torch modules, all segments of a file in one
+batch, the mean over them. The scores are Moodbook's to 1e-4. Prints the three strongest tags of each file.
 """
 
 from __future__ import annotations

@@ -39,12 +39,9 @@ def tag_all(paths: list[str]) -> dict[str, Any]:
     start, processor = time.perf_counter(), time.process_time()
     for _ in tagger.tag_files(paths):
         pass
-    return {
-        "seconds": time.perf_counter() - start,
-        "processor_seconds": time.process_time() - processor,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (1024**2 if sys.platform == "darwin" else 1024),
-    }
+    elapsed = {"seconds": time.perf_counter() - start, "processor_seconds": time.process_time() - processor}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {**elapsed, "peak_mib": peak / (1024**2 if sys.platform == "darwin" else 1024)}
 
 
 def measure(paths: list[str]) -> dict[str, Any]:
@@ -65,7 +62,7 @@ def exponent(sizes: list[float], values: list[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--longest", type=int, default=64, help="minutes of the longest track")
     parser.add_argument("--most", type=int, default=3000, help="most files")
     parser.add_argument("--tag", nargs="+", help=argparse.SUPPRESS)
