@@ -66,16 +66,9 @@ def main() -> None:
         tagger = Tagger.load(precision=precision)
         codes = np.concatenate([tagger.engine.encode(track) for track in heard])
         found = [scores for scores in tagger.tag_files(paths) if isinstance(scores, TagScores)]
-<<<<<<< HEAD
-        differences = np.abs(
-            np.stack([a.probabilities - b.probabilities for a, b in zip(found, reference, strict=True)])
-        )
-        flipped = np.stack([a.decisions != b.decisions for a, b in zip(found, reference, strict=True)])
-=======
         pairs = list(zip(found, reference, strict=True))
         differences = np.abs(np.stack([one.probabilities - other.probabilities for one, other in pairs]))
         flipped = np.stack([one.decisions != other.decisions for one, other in pairs])
->>>>>>> speed
         auc = None if truth is None else macro_auc(truth, np.stack([scores.probabilities for scores in found]))
         changed = float((codes != reference_codes).mean())
         table.add(

@@ -182,7 +182,6 @@ def test_a_whole_library(
     assert snapshot(root) == before
     assert "there is nothing to undo" in call("undo", "--yes", code=2).stderr
     assert call("doctor").stdout.startswith("All is well")
-    print({"written": len(written), "of them malformed": len(written & damaged), "failed": len(failures)})
 
 
 def assert_readers_agree(wanted: dict[Path, list[str]], root: Path) -> None:
