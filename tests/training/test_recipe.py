@@ -23,6 +23,9 @@ OURS = {
     "teacher_weight",
     "calibrate",
     "decision_precision",
+    "semantic_width",
+    "schedule",
+    "augment",
 }
 PAPER = ("run-1", "run-2", "run-3", "run-4", "run-5", "vggish", "popularity", "mtat-run-1")
 
@@ -147,7 +150,7 @@ WRONG = {
     GRU: "name: Field required",
     'name = "x"\n[classifier]\nkind = "lstm"': (
         "classifier: Input tag 'lstm' found using 'kind' does not match any of the expected tags: "
-        "'gru', 'cnn', 'vggish', 'statistics', 'popularity'"
+        "'gru', 'cnn', 'vggish', 'statistics', 'semantic', 'popularity'"
     ),
     'name = "x"\n[classifier]\nkind = "cnn"': "classifier 'cnn' reads latents: give [vqvae] and [step_1]",
     'name = "x"\n[classifier]\nkind = "popularity"\n[vqvae]': (
