@@ -1,4 +1,4 @@
-"""`moodbook data`: list, fetch and check data sets."""
+"""`moodbook data`: list, fetch, check and copy data sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from moodbook.datasets.check import Finding
     from moodbook.datasets.fetching import Progress
 
-data = typer.Typer(name="data", help="List, fetch and check data sets.", no_args_is_help=True)
+data = typer.Typer(name="data", help="List, fetch, check and copy data sets.", no_args_is_help=True)
 
 _SHOWN_IDS = 3
 
@@ -158,6 +158,40 @@ def fetch_set(
         )
     else:
         typer.echo(f"{name}: {result.placed} tracks fetched, {result.present} were there, in {result.folder}")
+
+
+@data.command("excerpt")
+@ends_with_exit_code
+def excerpt_set(
+    name_or_index: Annotated[str, typer.Argument(metavar="NAME_OR_INDEX", help="A name, an index (CSV) or a folder.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the copy goes.")],
+    audio_root: Annotated[Path | None, typer.Option("--audio", metavar="DIR", help="Where its audio lies.")] = None,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Length of an excerpt.")] = 40.0,
+    kilobits: Annotated[int, typer.Option(min=6, max=256, help="Thousand bits a second.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Copy an excerpt of each track, in Opus, to carry a data set to another machine; what is there is kept.
+
+    At 20 kb/s an hour is 9 MB. The copy is an index beside its audio: train on it there with --data DIR/index.csv.
+    Exit code 1 where tracks cannot be read.
+    """
+    from moodbook.datasets.excerpts import INDEX, write_excerpts
+    from moodbook.datasets.registry import read_dataset
+
+    dataset = read_dataset(name_or_index, audio_root)
+    with _counted("copying", len(dataset)) as advance:
+        skipped = write_excerpts(
+            dataset, to, seconds=seconds, kilobits=kilobits, progress=lambda done, _: advance(done)
+        )
+    written = len(dataset) - len(skipped)
+    if _wants_json(as_json):
+        _print_json_lines([{"index": str(to / INDEX), "written": written, "skipped": [list(one) for one in skipped]}])
+    else:
+        typer.echo(f"{dataset.name}: excerpts of {written} tracks, named in {to / INDEX}")
+        for track_id, reason in skipped:
+            typer.echo(f"left out: {track_id}: {reason}", err=True)
+    if skipped:
+        raise typer.Exit(SOME_FILES_FAILED)
 
 
 def _numbers(text: str) -> frozenset[int]:

@@ -132,6 +132,7 @@ def render_card(
     parts = {
         "encoder": parameters.encoder,
         "codebook": parameters.codebook,
+        "semantic decoder": parameters.semantic,
         "decoder": parameters.decoder if decoder else 0,
         "classifier": parameters.classifier,
     }
