@@ -110,6 +110,7 @@ def test_a_recipe_states_its_size_for_the_papers_tags():
         "codebook": 262_144,
         "decoder": 4_727_809,
         "classifier": 1_667_398,
+        "semantic": 0,
         "total": 11_647_559,
     }
     assert facts["gigaflop_per_segment"]["encoder"] == pytest.approx(101, abs=1)
