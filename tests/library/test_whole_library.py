@@ -72,7 +72,8 @@ def malformed(folder: Path, count: int, sounds: dict[str, bytes]) -> Iterator[Pa
 
 def hostile_names(folder: Path, count: int, music: bytes) -> Iterator[Path]:
     folder.mkdir(parents=True)
-    for name in (*NAMES, *MORE_NAMES)[:count]:
+    names = (*NAMES, *MORE_NAMES)
+    for name in names[:: len(names) // count]:
         path = folder / os.fsdecode(name)
         path.write_bytes(music)
         yield path
@@ -91,7 +92,8 @@ def snapshot(root: Path) -> dict[bytes, tuple[str, int, int]]:
 
 
 def records(done: Result) -> list[dict]:
-    return [json.loads(line) for line in done.stdout_bytes.decode("utf-8").splitlines()]
+    # Not splitlines(): a name may hold what Unicode takes for the end of a line.
+    return [json.loads(line) for line in done.stdout_bytes.decode("utf-8").split("\n") if line]
 
 
 def name_of(record: dict) -> Path:
@@ -165,7 +167,7 @@ def test_a_whole_library(
     # Written: nothing is heard again; what fails is malformed.
     done = call("write", root, "--model", model, "--top", 3, "--yes", code=1)
     # A damaged file may fail to be heard and to be written: then it is not even asked for.
-    assert f", 0 listened to{os.linesep}" in done.stderr
+    assert ", 0 listened to\n" in done.stderr
     written = {name_of(record) for record in records(done) if record["status"] == "written"}
     not_written = {name_of(record) for record in records(done)} - written
     assert good <= written
