@@ -146,12 +146,12 @@ class MoodbookPlugin(BeetsPlugin):
 
     def imported(self, session: ImportSession, task: ImportTask) -> None:
         """Hear what is imported; music that cannot be heard is imported without moods."""
-        with self._errors_said():
+        with self._errors_logged():
             self._hear(task.imported_items())
 
     def placed(self, session: ImportSession, task: ImportTask) -> None:
         """Write the moods of what was imported, once it is in its place."""
-        with self._errors_said():
+        with self._errors_logged():
             self._write(task.imported_items())
 
     def _command(self, lib: Library, options: optparse.Values, arguments: list[str]) -> None:
@@ -224,3 +224,11 @@ class MoodbookPlugin(BeetsPlugin):
             yield
         except MoodbookError as error:
             raise UserError(f"moodbook: {error}") from error
+
+    @contextmanager
+    def _errors_logged(self) -> Iterator[None]:
+        """Let an import go on whatever stops Moodbook; ``beet moodbook`` hears later what is missing."""
+        try:
+            yield
+        except MoodbookError as error:
+            self._log.warning("imported without moods: {}", error)

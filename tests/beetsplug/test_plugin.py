@@ -144,6 +144,17 @@ def test_moods_are_written_and_can_be_undone(beet: Callable[..., Beet], music: P
     assert not any("MOOD" in read_fields(Path(os.fsdecode(item.path))) for item in imported)
 
 
+def test_an_import_goes_on_without_moods(beet: Callable[..., Beet], music: Path, tmp_path: Path) -> None:
+    run = beet()
+    (tmp_path / "catalogue.sqlite").write_bytes(b"no catalogue" * 100)
+    assert "imported without moods: cannot use the catalogue" in run("import", "-q", str(music))
+    assert len(items(tmp_path)) == 3
+    assert "cannot use the catalogue" in run("moodbook", code=1)
+    (tmp_path / "catalogue.sqlite").unlink()
+    run("moodbook")
+    assert all("moodbook_model" in item for item in items(tmp_path))
+
+
 def test_a_file_that_cannot_be_heard_is_named(beet: Callable[..., Beet], music: Path, tmp_path: Path) -> None:
     run = beet(auto="no")
     run("import", "-q", str(music))

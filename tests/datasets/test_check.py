@@ -70,6 +70,20 @@ def test_a_file_that_breaks_off_is_found_by_decoding(dataset: Dataset, music: Pa
     assert ("error", "unreadable", ("cut",)) in kinds(check(broken, decode=True))
 
 
+@pytest.mark.parametrize("compare", [True, False])
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "CAF", "W64", "OGG"])
+def test_a_file_that_is_half_there_is_found_by_its_header(
+    dataset: Dataset, music: Path, tmp_path: Path, kind: str, compare: bool
+) -> None:
+    samples, rate = soundfile.read(music / "a.flac", dtype="int16")
+    path = tmp_path / f"half.{kind.lower()}"
+    soundfile.write(path, samples, rate, format=kind)
+    assert check(plus(dataset, Track("whole", path, ("calm",), "train")), compare=False) == []
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    findings = check(plus(dataset, Track("half", path, ("calm",), "train")), compare=compare)
+    assert kinds(findings) == [("error", "unreadable", ("half",))]
+
+
 def test_the_same_recording_in_another_file_is_found(dataset: Dataset, music: Path, tmp_path: Path) -> None:
     """Another container of the same samples, so another file; its split is told, since scores suffer."""
     samples, rate = soundfile.read(music / "a.flac", dtype="int16")

@@ -350,6 +350,23 @@ def test_pip_is_called_with_the_users_own_settings(tmp_path: Path, monkeypatch: 
     assert not [argument for argument in called if "://" in argument or "index" in argument]
 
 
+def test_pip_asks_the_index_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pip(tmp_path / "stub", "import sys\nsys.exit('asked ' + ' '.join(sys.argv))\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stub"))
+    with pytest.raises(FetchError, match=r"--index-url=https://mirror\.example/simple immich-memories-music==0\.1\.0"):
+        fetch("immich", tmp_path / "here", FetchOptions(mirror="https://mirror.example/simple"))
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("immich", {"lists_only": True}), ("magnatagatune", {"parts": frozenset({1})}), ("open", {"lists": "https://x"})],
+)
+def test_an_option_that_means_nothing_is_refused(tmp_path: Path, name: str, option: dict[str, object]) -> None:
+    with pytest.raises(FetchError, match=f"the option {next(iter(option))} means nothing for the data set '{name}'"):
+        fetch(name, tmp_path / "here", FetchOptions(**option))
+    assert not (tmp_path / "here").exists()
+
+
 def test_a_pip_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pip(tmp_path / "stub", "import sys\nprint('warning', file=sys.stderr)\nsys.exit('ERROR: no such thing')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stub"))

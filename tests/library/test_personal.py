@@ -7,18 +7,21 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.library.conftest import enter
+from tests.library.conftest import cut, enter
 from typer.testing import CliRunner, Result
 
 from moodbook.cli.app import app
 from moodbook.errors import DataError, ModelError, MoodbookError
 from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.filetags import read_fields
+from moodbook.library.identity import music_hash
 from moodbook.library.metadata import Metadata
 from moodbook.library.personal import (
     Examples,
@@ -548,6 +551,31 @@ def test_the_verbs_from_labels_to_search(
     assert len(read_head("mine").config.examples) == 64
     similar = call("similar", tracks[0].path.name, "--limit", 2)
     assert similar.exit_code in (0, 2)
+
+
+def test_own_words_are_written_into_files(
+    catalogue: Catalogue, model: Model, library: list[str], tree: Callable[[dict[str, str]], Path], tmp_path: Path
+) -> None:
+    head = fit_gym(catalogue, model)
+    root = tree({"a.flac": "lava", "b.flac": "taiko"})
+    vector = np.eye(DIMENSIONS)[0]
+    for path, sign in zip(sorted(root.iterdir()), (1, -1), strict=True):
+        enter(catalogue, model, str(path), [0.9] * 4, sha256=music_hash(path), embedding=unit(sign * vector))
+
+    done = call("write", root, "--model", "mine", "--yes", "--journal", tmp_path / "journal")
+
+    # The files are known by their music alone; nothing was applied to the catalogue, and no model was loaded.
+    assert done.stderr.startswith("moodbook: the catalogue knew 2 files, 0 listened to\n")
+    written = {Path(record["path"]).name: record["after"] for record in map(json.loads, done.stdout.splitlines())}
+    assert written == {"a.flac": ["gym"], "b.flac": ["sofa"]}
+    (text,) = read_fields(root / "a.flac")["MOODBOOK_SCORES"]
+    scores = json.loads(text)
+    assert (scores["model"], scores["sha256"], set(scores["scores"])) == ("mine", head.sha256, {"gym", "sofa"})
+    # What the catalogue does not know would have to be heard by the very model, which is not at hand.
+    cut("rlyeh", root / "new.flac")
+    unknown = call("write", root, "--model", "mine", "--overwrite")
+    assert unknown.exit_code == 2
+    assert "stand on the model tiny, which is not at hand" in unknown.stderr
 
 
 def test_the_table_says_what_is_not_proven(catalogue: Catalogue, model: Model, library: list[str]) -> None:

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moodbook.errors import DataError
-from moodbook.library.playlist import check_suffix, write_playlist, write_smart_playlist
+from moodbook.library.playlist import SUFFIXES, write_playlist, write_smart_playlist
 from moodbook.library.query import Query, parse_query
 from moodbook.library.search import Track
+from moodbook.model.writers import check_suffix
 from moodbook.tags import TagSet
 
 XSPF = "{http://xspf.org/ns/0/}"
@@ -126,7 +127,7 @@ def test_the_old_playlist_stands_where_the_new_cannot_be_written(
 
 def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"use one of \.m3u8, \.xspf, \.nsp"):
-        check_suffix("x.pls")
+        check_suffix("x.pls", SUFFIXES)
     with pytest.raises(DataError, match="made of rules"):
         write_playlist(tmp_path / "x.nsp", [], "x")
 

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 
 from moodbook.audio.containers import Container, identify
 from moodbook.audio.declared import is_chained_ogg
-from moodbook.audio.decoder import BrokenStreamError, Decoder, UnsupportedCodecError
+from moodbook.audio.decoder import TRUNCATION_SECONDS, BrokenStreamError, Decoder, UnsupportedCodecError
 from moodbook.audio.files import open_file
 from moodbook.audio.soundfile_decoder import SoundfileDecoder
 from moodbook.errors import EmptyAudioError, InvalidSamplesError, UnreadableAudioError
@@ -25,8 +25,6 @@ HIGHEST_RATE = 768_000
 """Sample rates outside of these bounds are taken for a damaged header."""
 MOST_CHANNELS = 64
 """More channels than this are taken for a damaged header."""
-TRUNCATION_SECONDS = 0.25
-"""A file that gives less than it declares by more than this is truncated. Encoders' own padding is shorter."""
 
 _PARTIAL = "Re-encode it, or pass allow_partial=True / --allow-partial."
 

@@ -28,6 +28,10 @@ class BrokenStreamError(Exception):
         super().__init__(reason)
 
 
+TRUNCATION_SECONDS = 0.25
+"""A file that gives less than it declares by more than this is truncated. Encoders' own padding is shorter."""
+
+
 class Decoder(ABC):
     """An open audio file.
 
@@ -37,6 +41,7 @@ class Decoder(ABC):
         container: Name of the container, such as "ogg".
         codec: Name of the codec, such as "vorbis".
         declared_samples: Samples a channel that the file promises; None where it promises nothing.
+        held_samples: Those of them that can be there by the size of the file; None where only decoding tells.
         is_unfinished: Whether the file lacks the mark that closes it.
     """
 
@@ -45,12 +50,21 @@ class Decoder(ABC):
     container: str
     codec: str
     declared_samples: int | None
+    held_samples: int | None
     is_unfinished: bool
 
     @property
     @abstractmethod
     def duration_seconds(self) -> float | None:
         """How long it plays by its header; None where that does not tell."""
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the file is shorter than it says."""
+        if self.declared_samples is None or self.held_samples is None:
+            return self.is_unfinished
+        missing = (self.declared_samples - self.held_samples) / self.sample_rate
+        return self.is_unfinished or missing > TRUNCATION_SECONDS
 
     def count_seconds(self) -> float | None:
         """How long it plays, if need be by reading the whole file; None where only decoding it tells."""

@@ -77,6 +77,7 @@ class FFmpegDecoder(Decoder):
         # FFmpeg shortens the duration of a truncated caf file to what is there.
         share = declared_share(file, container, size) if container.name == "caf" else 1.0
         self.declared_samples = None if seconds is None else round(seconds * share * self.sample_rate)
+        self.held_samples = None if seconds is None else round(seconds * self.sample_rate)
 
     @property
     def duration_seconds(self) -> float | None:

@@ -66,9 +66,10 @@ class SoundfileDecoder(Decoder):
         # Samples that libsndfile will give. Of an mp3 it knows them by a Xing header, else it only estimates them.
         self._samples = int(self._sound.frames)
         is_estimate = self._mpeg is not None and self._mpeg.declared_frames is None
-        self.declared_samples = None
+        self.declared_samples = self.held_samples = None
         if self._samples < _NO_COUNT and share < math.inf and not is_estimate:
             self.declared_samples = round(self._samples * share)
+            self.held_samples = self._samples
 
     def _open(self) -> _Sound:
         self._source.seek(0)

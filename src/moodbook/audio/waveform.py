@@ -31,6 +31,8 @@ class AudioInfo:
         channels: Number of channels.
         container: Such as "ogg".
         codec: Such as "vorbis".
+        is_truncated: Whether the header promises more audio than the file can hold, or the end is not marked as one.
+            Only decoding finds every file that breaks off: many containers promise nothing.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class AudioInfo:
     channels: int
     container: str
     codec: str
+    is_truncated: bool
 
 
 def probe(path: str | Path, *, count: bool = True) -> AudioInfo:
@@ -60,6 +63,7 @@ def probe(path: str | Path, *, count: bool = True) -> AudioInfo:
             channels=decoder.channels,
             container=decoder.container,
             codec=decoder.codec,
+            is_truncated=decoder.is_truncated,
         )
 
 

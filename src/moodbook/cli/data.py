@@ -117,7 +117,9 @@ def check_set(
 def fetch_set(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which data set (see: moodbook data list).")],
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Where to put it.")] = None,
-    mirror: Annotated[str | None, typer.Option(metavar="URL", help="Fetch the audio from here instead.")] = None,
+    mirror: Annotated[
+        str | None, typer.Option(metavar="URL", help="Fetch the audio from here instead (immich: a package index).")
+    ] = None,
     lists: Annotated[str | None, typer.Option(metavar="URL", help="Fetch the lists from here instead.")] = None,
     quality: Annotated[Quality, typer.Option(help="MTG-Jamendo: full quality, or a third of the size.")] = (
         Quality.AUDIO_LOW

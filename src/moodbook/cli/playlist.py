@@ -60,11 +60,12 @@ def playlist(
     your files, so it follows the library; it can ask for tags, not for scores.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from moodbook.library.playlist import check_suffix, write_playlist, write_smart_playlist
+    from moodbook.library.playlist import SUFFIXES, write_playlist, write_smart_playlist
     from moodbook.library.query import parse_query
     from moodbook.library.search import search
+    from moodbook.model.writers import check_suffix
 
-    suffix = check_suffix(output)
+    suffix = check_suffix(output, SUFFIXES)
     if (from_tag is None) != (to_tag is None):
         raise DataError("an arc needs both --from and --to")
     if like is not None and from_tag is not None:

@@ -101,7 +101,7 @@ def export(
     from moodbook.library.search import search
 
     if output is not None:
-        tables.check_suffix(output)
+        tables.check_table(output)
     with pointing_at_mistakes(), open_catalogue(catalogue, model) as (opened, chosen):
         tracks = search(opened, query, model=chosen, sort="path")
     if output is None:

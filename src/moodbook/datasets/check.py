@@ -25,6 +25,7 @@ COMPARED_SECONDS = 10.0
 """How much of the start of each file is decoded to find the same recording twice."""
 
 _MISSING = "no such file"
+_TRUNCATED = "truncated: its header promises more audio than the file holds. Copy or download it again."
 
 Progress = Callable[[int, int], None]
 """Told how many files were looked at, and how many there are."""
@@ -81,7 +82,8 @@ def check(
 
     Args:
         dataset: The data set.
-        decode: Decode every file to its end, to find those that break off; else only their headers are read.
+        decode: Decode every file to its end, to find all that break off; else only their headers are read, which tell
+            it of wav, aiff, au, caf, w64 and Ogg files.
         compare: Decode the first ten seconds of every file, to find the same recording twice.
         workers: Threads; default: one a core.
         progress: Called after every file.
@@ -131,18 +133,18 @@ def _listen_to(path: Path, decode: bool, compare: bool) -> _Heard:
                 silent = silent and not start.any()
                 left -= len(start)
             fingerprint = "" if silent or not compare else compared.hexdigest()
-        seconds = samples / SAMPLE_RATE if decode else _seconds(path)
+        if decode:
+            return _Heard("", samples / SAMPLE_RATE, fingerprint, silent)
+        info = audio.probe(path)
+        if info.is_truncated:
+            return _Heard(problem=_TRUNCATED)
+        # Decoded where the header does not tell.
+        seconds = info.duration_seconds or sum(map(len, audio.stream(path))) / SAMPLE_RATE
     except AudioError as error:
         return _Heard(problem=error.reason)
     except (MoodbookError, OSError, RuntimeError, ValueError) as error:
         return _Heard(problem=f"{type(error).__name__}: {error}")
     return _Heard(seconds=seconds, fingerprint=fingerprint, silent=silent)
-
-
-def _seconds(path: Path) -> float:
-    """Read a file's length from its header, or decode it where the header does not tell."""
-    stated = audio.probe(path).duration_seconds
-    return stated if stated is not None else sum(map(len, audio.stream(path))) / SAMPLE_RATE
 
 
 def _duplicate_ids(dataset: Dataset) -> Iterator[Finding]:

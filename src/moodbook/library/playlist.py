@@ -20,6 +20,7 @@ from moodbook.files import whole_file
 from moodbook.library.query import And, Comparison, Decided, Length, Not, Or, Query, Score, TextField
 from moodbook.library.search import Track
 from moodbook.model.scores import printable
+from moodbook.model.writers import check_suffix
 
 SUFFIXES = (".m3u8", ".xspf", ".nsp")
 """Endings of a file name that say which format to write."""
@@ -35,18 +36,6 @@ _NSP_FIELDS: dict[TextField, str] = {
 }
 
 
-def check_suffix(path: str | Path) -> str:
-    """Give the ending of a playlist, which chooses its format.
-
-    Raises:
-        DataError: It is none of `SUFFIXES`.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"cannot tell the format of '{path}' from its ending; use one of {', '.join(SUFFIXES)}")
-    return suffix
-
-
 def write_playlist(path: Path, tracks: Iterable[Track], title: str, *, absolute: bool = False) -> None:
     """Write tracks in order, as M3U8 or XSPF; the file is old or new, never half.
 
@@ -59,7 +48,7 @@ def write_playlist(path: Path, tracks: Iterable[Track], title: str, *, absolute:
     Raises:
         DataError: The ending is another, or the file cannot be written.
     """
-    suffix = check_suffix(path)
+    suffix = check_suffix(path, SUFFIXES)
     if suffix == ".nsp":
         raise DataError("a Navidrome smart playlist is made of rules, not of tracks; use .m3u8 or .xspf for a list")
     folder = None if absolute else Path(os.path.realpath(path.absolute().parent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TextIO, runtime_checkable
@@ -78,15 +78,15 @@ class CsvWriter:
         )
 
 
-def check_suffix(path: str | Path) -> str:
-    """Give the ending of an output file, which chooses its format.
+def check_suffix(path: str | Path, suffixes: Sequence[str] = SUFFIXES) -> str:
+    """Give the ending of an output file, in lower case, which chooses its format.
 
     Raises:
-        DataError: It is none of `SUFFIXES`.
+        DataError: It is none of `suffixes`.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"cannot tell the format of '{path}' from its ending; use one of {', '.join(SUFFIXES)}")
+    if suffix not in suffixes:
+        raise DataError(f"cannot tell the format of '{path}' from its ending; use one of {', '.join(suffixes)}")
     return suffix
 
 
