@@ -42,7 +42,7 @@ test: lint  ## Everything CI runs: lint, tests, coverage
 test-all: lint  ## The full figures of every promise, and what needs data or the network
 	$(BIN)/python -m pytest -m "slow or network or not slow"
 
-bench: $(VENV)/dev.stamp  ## Every benchmark, interleaved; prints tables
+bench: $(VENV)/dev.stamp  ## Every figure of docs/performance.md, side by side; writes them there
 	$(BIN)/python benchmarks/run.py
 
 results: $(VENV)/dev.stamp  ## The table of systems in docs/results.md (needs the data it names; hours)

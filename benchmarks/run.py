@@ -3,6 +3,7 @@
     python benchmarks/run.py                     those of docs/performance.md
     python benchmarks/run.py encoder training    some of them
     python benchmarks/run.py --no-write ...      only print
+    python benchmarks/run.py --rounds 1 scaling  fewer rounds, or more, for benchmarks that have them
 
 The tables go to standard output and, where a benchmark hands them over, into docs/performance.md between the lines
 ``<!-- NAME -->`` and ``<!-- end -->``; the figures behind them go to docs/performance.json, with the features of the
@@ -24,16 +25,15 @@ from measuring import RESULT_MARK
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 FIGURES = HERE.parent / "docs" / "performance.json"
-BENCHMARKS = ("front_end", "encoder", "precision", "end_to_end", "training", "scaling")
+BENCHMARKS = ("front_end", "encoder", "recurrent_head", "precision", "end_to_end", "training", "scaling")
 OTHERS = ("audit_power", "load_lists", "similar", "table_2", "training_step")
 """Slow, or about something else: run when they are named."""
 
 
-def run(name: str) -> dict[str, Any] | None:
+def run(name: str, rounds: int | None) -> dict[str, Any] | None:
     """Run a benchmark, show what it prints, and give what it hands over; None where it fails."""
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / f"{name}.py")], stdout=subprocess.PIPE, text=True, cwd=HERE.parent
-    )
+    command = [sys.executable, str(HERE / f"{name}.py"), *(["--rounds", str(rounds)] if rounds else [])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE.parent)
     assert process.stdout is not None
     found: dict[str, Any] = {"tables": []}
     for line in process.stdout:
@@ -72,6 +72,7 @@ def keep(name: str, found: dict[str, Any]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--rounds", type=int, metavar="N", help="of the named benchmarks, instead of their own number")
     parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md as it is")
     options = parser.parse_args()
     if unknown := sorted({*options.names} - {*BENCHMARKS, *OTHERS}):
@@ -79,7 +80,7 @@ def main() -> int:
     failed = []
     for name in options.names or BENCHMARKS:
         print(f"\n## {name}\n", flush=True)
-        found = run(name)
+        found = run(name, options.rounds)
         if found is None:
             failed.append(name)
         elif found["tables"] and not options.no_write:

@@ -3,7 +3,8 @@
     python benchmarks/scaling.py [--rounds N] [--longest MINUTES] [--most FILES]
 
 One process that has its model already, so that what remains is the files' own. The exponent is the slope of the line
-through log(seconds) over log(size): 1 means that twice the music takes twice the time. Memory is what the process had
+through log(processor time) over log(size): 1 means that twice the music takes twice the time. Processor time, because
+sizes are minutes apart, in which a shared machine changes its speed. Memory is what the process had
 at most when it had tagged the longest track or the most files; a process of its own for each size.
 """
 
@@ -62,7 +63,7 @@ def exponent(sizes: list[float], values: list[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--longest", type=int, default=64, help="minutes of the longest track")
     parser.add_argument("--most", type=int, default=3000, help="most files")
     parser.add_argument("--tag", nargs="+", help=argparse.SUPPRESS)
@@ -84,11 +85,11 @@ def main() -> None:
             for _ in range(options.rounds):
                 for size, paths in work.items():
                     runs[size].append(measure(paths))
-            walls: list[float] = []
+            costs: list[float] = []
             for index, (size, found) in enumerate(runs.items()):
                 median = {key: statistics.median(run[key] for run in found) for key in found[0]}
-                walls.append(median["seconds"])
-                slope = exponent(list(work)[: index + 1], walls) if index else None
+                costs.append(median["processor_seconds"])
+                slope = exponent(list(work)[: index + 1], costs) if index else None
                 table.add(
                     (
                         what,

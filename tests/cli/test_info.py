@@ -43,6 +43,8 @@ def test_a_model_states_its_facts(tiny_bundle):
     assert facts["thresholds"] == dict.fromkeys(facts["tags"], 0.5)
     assert facts["provenance"]["recipe"] == "none"
     assert facts["bytes"]["model.safetensors"] == (tiny_bundle.folder / "model.safetensors").stat().st_size
+    assert facts["engine"]["precision"] in facts["engine"]["available"]
+    assert facts["engine"]["available"][0] == "f32"
     assert "verified" not in facts
 
 

@@ -365,3 +365,20 @@ except SystemExit:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("precision", ["f32", "int8"])
+def test_the_precision_can_be_chosen(call, tiny_bundle, write_music, precision):
+    path = write_music()
+
+    done = call("--precision", precision, path)
+
+    assert done.exit_code == 0
+    assert records(done.stdout) == [Tagger(tiny_bundle, precision=precision)(path).to_dict()]
+
+
+def test_an_unknown_precision_is_refused(call, write_music):
+    done = call("--precision", "fp8", write_music())
+
+    assert done.exit_code == 2
+    assert "'fp8' is not one of" in " ".join(done.stderr.split())

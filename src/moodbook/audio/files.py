@@ -181,10 +181,6 @@ def _check_regular(path: str | Path, status: os.stat_result) -> None:
         raise EmptyAudioError(path, "the file is empty (0 bytes). Copy or download it again.")
 
 
-_READ_AHEAD_BYTES = 1 << 14
-"""Read from a file at once where a decoder asks for less."""
-
-
 class FileRange:
     """A part of a file, with some bytes put in front, that reads like a file of its own.
 
@@ -208,7 +204,6 @@ class FileRange:
         self._size = end - self._start
         self._claimed_size = self._size if claimed_size is None else claimed_size
         self._position = 0
-        self._held, self._held_from = memoryview(b""), 0  # What was read last, and from where on in the range.
         self.failure: OSError | None = None
         """Why reading failed, if it did: decoders written in C cannot pass an exception on, and see an early end."""
 
@@ -229,37 +224,21 @@ class FileRange:
 
     def read(self, size: int = -1) -> bytes:
         """Read up to `size` bytes."""
-        # An mp3 decoder asks for 4 bytes and for a frame in turns, thousands of times.
-        first = self._position - self._held_from
-        if 0 <= first <= first + size <= len(self._held):
-            self._position += size
-            return bytes(self._held[first : first + size])
         left = max(0, self._size - self._position)
         size = left if size < 0 else size
         if self._position >= max(self._size, self._claimed_size - _ID3V1_BYTES):
             data = bytes(max(0, min(size, self._claimed_size - self._position)))
         else:
             size = min(size, left)
-            ahead = min(max(size, _READ_AHEAD_BYTES), left)
+            head = self._prefix[self._position : self._position + size]
+            self._file.seek(max(0, self._start + self._position + len(head)))  # Negative: all of it is prefix.
             try:
-                data = self._fetch(ahead)
-            except OSError:
-                # What is asked for may lie before the bad spot.
-                try:
-                    data = self._fetch(size)
-                except OSError as error:
-                    self.failure = error
-                    data = b""
-            self._held, self._held_from = memoryview(data), self._position
-            data = data[:size]
+                data = head + self._file.read(size - len(head))
+            except OSError as error:
+                self.failure = error
+                data = b""
         self._position += len(data)
         return data
-
-    def _fetch(self, size: int) -> bytes:
-        """Read bytes from the prefix and the file."""
-        head = self._prefix[self._position : self._position + size]
-        self._file.seek(max(0, self._start + self._position + len(head)))  # Negative: all of it is prefix.
-        return head + self._file.read(size - len(head))
 
     def readinto(self, buffer: Any) -> int:
         """Fill a writable buffer as far as the bytes go."""

@@ -251,6 +251,8 @@ class Engine:
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": streams,
+            # A thread that may not leave its processor waits there for the decoders, and for other programs.
+            "ENABLE_CPU_PINNING": False,
         }
         try:
             compiled = self._core.compile_model(graph, "CPU", settings)

@@ -1,0 +1,71 @@
+"""docs/performance.md is what `make bench` wrote."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "performance.md").read_text()
+FIGURES = json.loads((ROOT / "docs" / "performance.json").read_text())
+
+
+def tables() -> dict[str, list[list[str]]]:
+    """Read the tables between marks, by name: headings first, then the rows."""
+    found = {}
+    for name, body in re.findall(r"<!-- ([a-z-]+) -->\n(.*?)<!-- end -->", PAGE, re.DOTALL):
+        lines = [line.strip("| ").split(" | ") for line in body.strip().splitlines()]
+        found[name] = [lines[0], *lines[2:]] if lines else []
+    return found
+
+
+@pytest.fixture
+def runner(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    spec = importlib.util.spec_from_file_location("bench_run", ROOT / "benchmarks" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.modules.pop("measuring", None)
+
+
+def test_every_table_is_filled_and_stands_on_figures():
+    of_figures = {name: rows for found in FIGURES.values() for name, rows in found["tables"].items()}
+
+    shown = tables()
+
+    assert shown.keys() == of_figures.keys()
+    for name, rows in shown.items():
+        assert len(rows) - 1 == len(of_figures[name]) > 0, name
+
+
+def test_the_ratios_shown_are_those_of_the_figures():
+    for found in FIGURES.values():
+        for name, figures in found["tables"].items():
+            headings, *rows = tables()[name]
+            columns = [index for index, heading in enumerate(headings) if heading.startswith("times as fast")]
+            for row, figure in zip(rows, figures, strict=True):
+                for column in columns:
+                    assert float(row[column]) == pytest.approx(figure["ratio"], abs=0.051), (name, row)
+
+
+def test_the_machine_is_named_by_its_features_alone():
+    for found in FIGURES.values():
+        assert found["machine"].keys() == {"processor", "cores", "instructions", "matrix_units", "system", "python"}
+
+
+def test_a_table_goes_between_its_marks(runner):
+    page = "a\n<!-- one -->\nold\n<!-- end -->\nb\n<!-- two -->\n<!-- end -->\n"
+    table = {"name": "two", "columns": ["x", "y"], "rows": [["1", "\\2"]]}
+
+    filled = runner.fill_in(page, table)
+
+    assert filled == page.replace("<!-- two -->\n", "<!-- two -->\n| x | y |\n|---|---|\n| 1 | \\2 |\n")
+    assert runner.fill_in(filled, table) == filled
+    with pytest.raises(SystemExit, match="no place for the table 'three'"):
+        runner.fill_in(page, {**table, "name": "three"})
