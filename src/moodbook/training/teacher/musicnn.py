@@ -113,7 +113,8 @@ class MusiCNN(nn.Module):
             kernels = [torch.from_numpy(weights[f"{_numbered('conv2d', n)}/kernel"].copy()) for n in range(8)]
             biases = [torch.from_numpy(weights[f"{_numbered('conv2d', n)}/bias"].copy()) for n in range(8)]
             norms = [_scale_and_shift(weights, _numbered("batch_normalization", n)) for n in range(11)]
-            last = [torch.from_numpy(weights[f"{_numbered('batch_normalization', 10)}/{p}"]) for p in ("gamma", "beta")]
+            learned = _numbered("batch_normalization", 10)
+            gamma, beta = (torch.from_numpy(weights[f"{learned}/{part}"].copy()) for part in ("gamma", "beta"))
             dense = [torch.from_numpy(weights[f"dense/{part}"].copy()) for part in ("kernel", "bias")]
         except KeyError as error:
             raise ModelError(f"the teacher's checkpoint lacks {error}; get {REQUIREMENT} again") from error
@@ -134,8 +135,8 @@ class MusiCNN(nn.Module):
         for number, (scale, shift) in enumerate(norms):
             self.register_buffer(f"scale_{number}", scale, persistent=False)
             self.register_buffer(f"shift_{number}", shift, persistent=False)
-        self.register_buffer("gamma", last[0].clone(), persistent=False)
-        self.register_buffer("beta", last[1].clone(), persistent=False)
+        self.register_buffer("gamma", gamma, persistent=False)
+        self.register_buffer("beta", beta, persistent=False)
         self.register_buffer("dense_kernel", dense[0], persistent=False)
         self.register_buffer("dense_bias", dense[1], persistent=False)
 
