@@ -140,15 +140,19 @@ def mel_statistics(dataset: Dataset, work: Path) -> dict[str, np.ndarray]:
 
 
 def musicnn_embedding(dataset: Dataset, work: Path) -> dict[str, np.ndarray]:
-    """Mean over the track of musicnn's last hidden layer, three seconds at a time."""
+    """Mean over the track of musicnn's last hidden layer, three seconds at a time; kept, for folds share the tracks."""
     features = _features(dataset, work)
-    hearing = TeacherHearing.build(features, dataset.tracks, work / "cache").log_mel
-    teacher = Teacher(load_musicnn())
-    said: dict[str, list[np.ndarray]] = {}
-    for track_id, heard in zip(features.track_ids, hearing, strict=True):
-        windows = teacher(torch.from_numpy(np.array(heard))[None])[0].numpy()
-        said.setdefault(track_id, []).append(windows[~np.isnan(windows).any(axis=1)])
-    return {track_id: np.concatenate(parts).mean(axis=0) for track_id, parts in said.items()}
+    place = work / "musicnn" / f"{features.key}.npy"
+    if not place.is_file():
+        hearing = TeacherHearing.build(features, dataset.tracks, work / "cache").log_mel
+        teacher = Teacher(load_musicnn())
+        said = [teacher(torch.from_numpy(np.array(heard))[None])[0].numpy() for heard in hearing]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        np.save(place, np.stack(said))
+    tracks: dict[str, list[np.ndarray]] = {}
+    for track_id, windows in zip(features.track_ids, np.load(place), strict=True):
+        tracks.setdefault(track_id, []).append(windows[~np.isnan(windows).any(axis=1)])
+    return {track_id: np.concatenate(parts).mean(axis=0) for track_id, parts in tracks.items()}
 
 
 def trained(recipe: Recipe, vqvae: Path | None) -> Predict:
