@@ -234,7 +234,7 @@ def test_the_next_run_cleans_up_too(call: Call, music: Path, tmp_path: Path) -> 
 
 def test_what_needs_eyes_ends_the_doctor_with_1(call: Call, music: Path, tmp_path: Path) -> None:
     (tmp_path / "journal").mkdir()
-    (tmp_path / "journal" / "x.jsonl").write_text("[]\n[]\n")
+    (tmp_path / "journal" / "20200101-000000-000000-abcdef.jsonl").write_text("[]\n[]\n")
     assert call("doctor").exit_code == 1
     assert call("undo", "--list").exit_code == 1
 

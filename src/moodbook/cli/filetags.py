@@ -100,6 +100,11 @@ def ask(question: str, *, as_json: bool) -> bool:
     return False
 
 
+def say_waiting(holder: str) -> None:
+    """Say on stderr that another run is waited for."""
+    sys.stderr.write(f"moodbook: another moodbook ({holder}) writes into files now; waiting until it is done\n")
+
+
 def say_findings(findings: Iterable[Finding]) -> None:
     """Say on stderr what a run that was cut off has left, if it has."""
     told = [finding for finding in findings if finding.kind != "run goes on"]

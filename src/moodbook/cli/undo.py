@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.filetags import ask, files, print_record, prints_json, say_findings, show_results, show_tasks
+from moodbook.cli.filetags import (
+    ask,
+    files,
+    print_record,
+    prints_json,
+    say_findings,
+    say_waiting,
+    show_results,
+    show_tasks,
+)
 from moodbook.cli.output import say_list, utf8_stdout
 
 if TYPE_CHECKING:
@@ -40,7 +49,7 @@ def undo(
     Examples:
       moodbook undo                 # the last run that is not undone yet
       moodbook undo --list
-      moodbook undo 20261126-010203-a1b2c3 --yes
+      moodbook undo 20261126-010203-405060-a1b2c3 --yes
 
     Exit code: 0 all good, 1 some files failed, 2 the run failed.
     """
@@ -69,7 +78,7 @@ def undo(
     if not plan.tasks:
         sys.stderr.write(f"moodbook: nothing to undo in run {plan.run.name}\n")
     elif yes or ask(f"Undo run {plan.run.name} in {files(len(plan.tasks))}?", as_json=as_json):
-        with open_journal(folder, "undo", undoes=plan.run.name) as opened:
+        with open_journal(folder, "undo", undoes=plan.run.name, on_wait=say_waiting) as opened:
             results = apply_tasks(plan.tasks, opened, touch=touch)
             failed += show_results(results, "undoing", len(plan.tasks), as_json=as_json)
     if failed:

@@ -13,7 +13,7 @@ import typer
 
 from moodbook.cli.catalogue import CatalogueOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.filetags import ask, files, say_findings, show_plan, show_results
+from moodbook.cli.filetags import ask, files, say_findings, say_waiting, show_plan, show_results
 from moodbook.cli.output import say_list
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, CatalogueError, DataError
@@ -197,7 +197,7 @@ def _write(plan: Plan, *, yes: bool, touch: bool, journal: Path | None, as_json:
         return len(plan.failures)
     folder = journal or journal_folder()
     say_findings(recover(folder))
-    with open_journal(folder, "write") as run:
+    with open_journal(folder, "write", on_wait=say_waiting) as run:
         results = apply_tasks(plan.tasks, run, touch=touch)
         failed = show_results(results, "writing", len(plan.tasks), as_json=as_json)
         where = f" --journal {journal}" if journal else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from moodbook.library.filetags import (
     recover,
 )
 from moodbook.library.filetags.journal import list_runs, read_run
+from moodbook.library.filetags.locks import lock
 from moodbook.library.filetags.rewrite import new_copy_name
 
 MusicFile = Callable[..., Path]
@@ -130,7 +133,7 @@ class TestAfterACrash:
         return name
 
     def test_before_the_first_line(self, songs: list[Path], journal: Path) -> None:
-        for song, torn in zip(songs, (b"", b'{"event": "ru'), strict=True):
+        for song, torn in zip(songs, (b"", b'{"event": "run", "ver'), strict=True):
             name = self.crash([song], journal, lines=0, torn=torn)
             assert read_runs(journal) == ([], [])
             assert list(recover(journal)) == []
@@ -218,7 +221,7 @@ class TestAfterACrash:
     @pytest.mark.parametrize("line", [b"\xff\xfe\n", b'{"event": "jump"}\n', b"[]\n"])
     def test_a_damaged_journal_is_told_and_kept(self, songs: list[Path], journal: Path, line: bytes) -> None:
         good = write(journal, songs[0])
-        bad = journal / "20200101-000000-abcdef.jsonl"
+        bad = journal / "20200101-000000-000000-abcdef.jsonl"
         bad.write_bytes(line * 3)
         (finding,) = recover(journal)
         assert (finding.kind, finding.needs_care) == ("journal damaged", True)
@@ -256,6 +259,94 @@ class TestAfterACrash:
             read_run(journal, name)
 
 
+class TestOtherPeoplesFiles:
+    @pytest.mark.parametrize("name", ["notes.jsonl", "20200101-000000-abcdef.jsonl", "a.begins"])
+    @pytest.mark.parametrize("content", [b"", b"{", b'{"my": "notes"}', b'{"my": "notes"}\n'])
+    def test_under_names_of_their_own_are_not_looked_at(
+        self, songs: list[Path], journal: Path, name: str, content: bytes
+    ) -> None:
+        journal.mkdir()
+        (journal / name).write_bytes(content)
+        write(journal, songs[0])
+        assert list(recover(journal)) == []
+        undo(journal)
+        assert (journal / name).read_bytes() == content
+
+    @pytest.mark.parametrize(
+        "content", [b"\n", b"{}", b'{"my": "notes"}', b'{"my": "notes"}\n', b'{"event": "run"\n', b"\0"]
+    )
+    def test_under_the_name_of_a_run_are_told_and_kept(self, songs: list[Path], journal: Path, content: bytes) -> None:
+        journal.mkdir()
+        path = journal / "20200101-000000-000000-abcdef.jsonl"
+        path.write_bytes(content)
+        write(journal, songs[0])
+        (finding,) = recover(journal)
+        assert (finding.kind, finding.path, finding.needs_care) == ("journal damaged", path, True)
+        undo(journal)
+        assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs locks")
+class TestTwoProcesses:
+    WRITER = """
+import sys
+from pathlib import Path
+from moodbook.library.filetags import open_journal
+with open_journal(Path(sys.argv[1]), "write", on_wait=lambda holder: print("waits for", holder, flush=True)) as journal:
+    print("began", journal.name, flush=True)
+    sys.stdin.read()
+"""
+
+    def start(self, journal: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", self.WRITER, str(journal)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def test_the_second_waits_for_the_first_however_that_ends(self, journal: Path) -> None:
+        with self.start(journal) as first:
+            assert first.stdout.readline().startswith("began")
+            with self.start(journal) as second:
+                assert second.stdout.readline() == f"waits for process {first.pid}\n"
+                assert len(list_runs(journal)) == 1
+                first.kill()
+                assert second.stdout.readline().startswith("began")
+                second.stdin.close()
+        assert len(list_runs(journal)) == 2
+
+    def test_a_run_has_no_name_before_it_is_locked_and_has_its_first_line(
+        self, journal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps: list[str] = []
+        real = Path.rename
+
+        def rename(self: Path, target: Path) -> Path:
+            assert self.read_bytes().endswith(b"\n")
+            assert list_runs(journal) == []
+            assert list(recover(journal)) == []
+            with self.open("rb") as other:
+                assert not lock(other.fileno())
+            steps.append(target.suffix)
+            return real(self, target)
+
+        monkeypatch.setattr(Path, "rename", rename)
+        with open_journal(journal, "write"):
+            assert [finding.kind for finding in recover(journal)] == ["run goes on"]
+        assert steps == [".jsonl"]
+
+    def test_what_was_cut_off_in_its_first_line_is_removed_by_the_next_run(self, journal: Path) -> None:
+        journal.mkdir()
+        for n, content in enumerate((b"", b'{"event": "run", "vers', b"mine")):
+            (journal / f"20200101-000000-00000{n}-abcdef.begins").write_bytes(content)
+        with open_journal(journal, "write"):
+            pass
+        assert [path.name for path in journal.glob("*.begins")] == ["20200101-000000-000002-abcdef.begins"]
+
+    def test_a_new_journal_that_another_process_holds(self, journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("moodbook.library.filetags.journal.lock", lambda descriptor: False)
+        with pytest.raises(JournalError, match="another process holds"), open_journal(journal, "write"):
+            pass
+        assert [path.name for path in journal.iterdir()] == [".lock"]
+
+
 class TestPlaces:
     def test_a_folder_that_is_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("x")
@@ -264,12 +355,13 @@ class TestPlaces:
             open_journal(tmp_path / "file", "write"),
         ):
             pass
-        assert list_runs(tmp_path / "file") == []
+        with pytest.raises(JournalError, match="cannot list the journals"):
+            list_runs(tmp_path / "file")
 
     def test_a_journal_that_cannot_be_read(self, journal: Path) -> None:
-        (journal / "x.jsonl").mkdir(parents=True)
+        (journal / "20200101-000000-000000-abcdef.jsonl").mkdir(parents=True)
         with pytest.raises(JournalError, match="cannot read the journal"):
-            read_run(journal, "x")
+            read_run(journal, "20200101-000000-000000-abcdef")
         (finding,) = recover(journal)
         assert finding.kind == "journal damaged"
 
