@@ -87,7 +87,8 @@ def _write(task: Rewrite, journal: Journal, touch: bool) -> Written:
         journal.end(n, "found new" if holds_new else "failed", error.reason)
         return Written(task.path, "failed", before, after if holds_new else before, error.reason)
     except BaseException as error:
-        journal.end(n, "failed", f"interrupted: {type(error).__name__}")
+        holds_new = _fields_or_none(task.path) == task.after
+        journal.end(n, "found new" if holds_new else "failed", f"interrupted: {type(error).__name__}")
         raise
     journal.end(n, "written")
     return Written(task.path, "written", before, after)
