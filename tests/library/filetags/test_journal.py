@@ -20,12 +20,12 @@ from moodbook.library.filetags import (
     apply_tasks,
     build_plan,
     choose_run,
-    is_undone,
     open_journal,
     plan_undo,
     read_fields,
     read_runs,
     recover,
+    undone_files,
 )
 from moodbook.library.filetags.journal import list_runs, read_run
 from moodbook.library.filetags.locks import lock
@@ -46,6 +46,12 @@ def undo(folder: Path, name: str | None = None) -> list[Written]:
     plan = plan_undo(choose_run(folder, name))
     with open_journal(folder, "undo", undoes=plan.run.name) as journal:
         return [*plan.others, *apply_tasks(plan.tasks, journal)]
+
+
+def set_mood(path: Path) -> None:
+    sound = FLAC(path)
+    sound["MOOD"] = "mine"
+    sound.save()
 
 
 @pytest.fixture
@@ -69,7 +75,8 @@ class TestUndo:
         assert [read_fields(path) for path in songs] == before
         runs, damaged = read_runs(journal)
         assert damaged == []
-        assert [is_undone(run, runs) for run in runs if run.command == "write"] == [True, True]
+        undone = undone_files(runs)
+        assert [undone[run.name] for run in runs] == [set(songs), set(songs), set(), set()]
         assert {run.name for run in runs} >= {first, second}
         with pytest.raises(JournalError, match="nothing to undo"):
             choose_run(journal, None)
@@ -82,6 +89,56 @@ class TestUndo:
         undo(journal, run.name)
         assert [read_fields(path) for path in songs] == written
 
+    def test_after_the_undoing_of_an_undoing_the_run_stands_and_can_be_undone_again(
+        self, songs: list[Path], journal: Path
+    ) -> None:
+        before = [read_fields(path) for path in songs]
+        first = write(journal, *songs)
+        undo(journal)
+        undo(journal, list_runs(journal)[1])
+        undone = undone_files(read_runs(journal)[0])
+        assert [len(undone[name]) for name in list_runs(journal)] == [0, 2, 0]
+        assert choose_run(journal, None).name == first
+        undo(journal)
+        assert [read_fields(path) for path in songs] == before
+        undone = undone_files(read_runs(journal)[0])
+        assert [len(undone[name]) for name in list_runs(journal)] == [2, 2, 0, 0]
+
+    @pytest.mark.parametrize(
+        ("change", "status"),
+        [
+            (lambda path: FLAC(path).delete(), "unchanged"),
+            (set_mood, "failed"),
+            (Path.unlink, "failed"),
+        ],
+    )
+    def test_what_the_owner_changed_is_settled_and_the_run_before_can_be_undone(
+        self, songs: list[Path], journal: Path, change: Callable[[Path], object], status: str
+    ) -> None:
+        before = read_fields(songs[1])
+        first, _ = write(journal, songs[1]), write(journal, *songs, words=("dark",))
+        change(songs[0])
+        assert [result.status for result in undo(journal)] == [status, "written"]
+        assert choose_run(journal, None).name == first
+        undo(journal)
+        assert read_fields(songs[1]) == before
+        with pytest.raises(JournalError, match="nothing to undo"):
+            choose_run(journal, None)
+
+    def test_a_disk_that_is_not_there_is_no_reason_to_undo_another_run(
+        self, songs: list[Path], journal: Path, tmp_path: Path
+    ) -> None:
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        song = Path(shutil.move(songs[1], disk))
+        first, second = write(journal, songs[0]), write(journal, song)
+        disk.rename(tmp_path / "elsewhere")
+        with pytest.raises(JournalError, match=f"1 of the 1 files of run {second} .* name another run: {first}$"):
+            choose_run(journal, None)
+        assert undo(journal, first)[0].status == "written"
+        (tmp_path / "elsewhere").rename(disk)
+        assert choose_run(journal, None).name == second
+
     def test_a_file_that_somebody_changed_is_left_alone(self, songs: list[Path], journal: Path) -> None:
         write(journal, *songs)
         sound = FLAC(songs[0])
@@ -93,7 +150,7 @@ class TestUndo:
         assert FLAC(songs[0])["mood"] == ["mine"]
         assert read_fields(songs[1]) == {"Mood": ["old", "older"]}
         runs, _ = read_runs(journal)
-        assert not is_undone(runs[0], runs)
+        assert undone_files(runs)[runs[0].name] == {songs[1]}
 
     def test_other_tags_and_other_music_may_have_changed(
         self, songs: list[Path], journal: Path, music_file: MusicFile
@@ -107,10 +164,10 @@ class TestUndo:
 
     def test_files_that_are_gone_or_old_again(self, songs: list[Path], journal: Path, tmp_path: Path) -> None:
         shutil.copy2(songs[1], tmp_path / "backup")
-        write(journal, *songs)
+        name = write(journal, *songs)
         songs[0].unlink()
         shutil.copy2(tmp_path / "backup", songs[1])
-        statuses = {result.path: (result.status, result.reason) for result in undo(journal)}
+        statuses = {result.path: (result.status, result.reason) for result in undo(journal, name)}
         assert statuses[songs[0]][0] == "failed"
         assert "No such file" in statuses[songs[0]][1]
         assert statuses[songs[1]] == ("unchanged", "it holds again what it held before")

@@ -9,10 +9,10 @@ from moodbook.library.filetags.apply import (
     Written,
     apply_tasks,
     choose_run,
-    is_undone,
     journal_folder,
     plan_undo,
     read_runs,
+    undone_files,
 )
 from moodbook.library.filetags.doctor import Finding, recover
 from moodbook.library.filetags.fields import moods
@@ -44,7 +44,6 @@ __all__ = [
     "build_plan",
     "check_early",
     "choose_run",
-    "is_undone",
     "journal_folder",
     "load_plan",
     "moods",
@@ -56,4 +55,5 @@ __all__ = [
     "read_words",
     "recover",
     "save_plan",
+    "undone_files",
 ]
