@@ -211,11 +211,14 @@ class MoodbookPlugin(BeetsPlugin):
             folder = journal_folder()
             recover(folder)
             with open_journal(folder, "write", on_wait=self._say_waiting) as journal:
-                for written in apply_tasks(plan.tasks, journal):
-                    if written.status == "failed":
-                        self._log.warning("cannot write {}: {}", written.path, written.reason)
-                        failed += 1
-                self._log.info("to undo what was written: moodbook undo {}", journal.name)
+                try:
+                    for written in apply_tasks(plan.tasks, journal):
+                        if written.status == "failed":
+                            self._log.warning("cannot write {}: {}", written.path, written.reason)
+                            failed += 1
+                finally:
+                    if journal.written:
+                        self._log.info("to undo what was written: moodbook undo {}", journal.name)
         return failed
 
     def _say_waiting(self, holder: str) -> None:

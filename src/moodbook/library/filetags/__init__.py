@@ -25,6 +25,7 @@ from moodbook.library.filetags.plan import (
     build_plan,
     check_early,
     load_plan,
+    look_again,
     propose,
     save_plan,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "choose_run",
     "journal_folder",
     "load_plan",
+    "look_again",
     "moods",
     "open_journal",
     "plan_undo",

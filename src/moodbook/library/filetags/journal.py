@@ -36,6 +36,7 @@ _SUFFIX, _UNBEGUN_SUFFIX = ".jsonl", ".begins"  # Of a journal, and of one that 
 
 Command = Literal["write", "undo"]
 Outcome = Literal["written", "failed", "found old", "found new", "found changed"]
+_IS_WRITTEN = ("written", "found new")
 
 
 class _Line(BaseModel):
@@ -128,7 +129,7 @@ class Entry:
     @property
     def is_written(self) -> bool:
         """Whether the file got its new fields."""
-        return self.outcome in ("written", "found new")
+        return self.outcome in _IS_WRITTEN
 
 
 @dataclass
@@ -165,6 +166,11 @@ class Run:
 class Journal:
     """An open journal; every line is on the disk when its call returns.
 
+    Attributes:
+        path: Its file.
+        name: Of the run.
+        written: How many files got their new fields.
+
     Raises:
         JournalError: The disk refuses a line.
     """
@@ -175,6 +181,7 @@ class Journal:
         self._descriptor = descriptor
         self._torn = torn  # Its last line was cut off, and ends where the next one is written.
         self._count = 0
+        self.written = 0
 
     def begin(self, task: Rewrite, copy: Path) -> int:
         """Say what will be done to a file, before it is; give its number."""
@@ -204,6 +211,7 @@ class Journal:
 
     def end(self, n: int, outcome: Outcome, reason: str = "") -> None:
         """Say how it ended."""
+        self.written += outcome in _IS_WRITTEN
         # The reason may quote a file's name, which may be no Unicode.
         self._append(EndLine(n=n, outcome=outcome, reason=reason.encode("utf-8", "backslashreplace").decode()))
 
@@ -338,7 +346,9 @@ def list_runs(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise JournalError(f"cannot list the journals in {str(folder)!r}: {error.strerror}") from error
+        raise JournalError(
+            f"cannot list the journals in {str(folder)!r}: {error.strerror}. Name their folder with --journal"
+        ) from error
 
 
 def _is_named(path: Path, suffix: str) -> bool:
@@ -376,7 +386,8 @@ def read_run(folder: Path, name: str) -> Run:
         except (ValidationError, ValueError) as error:
             broken += 1
             if broken > 1 or (number == 1 and len(lines) > 1):
-                raise JournalError(f"the journal {str(path)!r} is damaged in line {number}: {error}") from error
+                what = "is no line of a journal" if data.startswith(b"{") else "is no JSON object"
+                raise JournalError(f"the journal {str(path)!r} is damaged in line {number}: it {what}") from error
             continue
         if isinstance(line, RunLine):
             run = Run(name, line.command, line.started, line.undoes)

@@ -18,7 +18,14 @@ from moodbook.files import whole_file
 from moodbook.library.filetags.fields import FieldNames, Fields, moods
 from moodbook.library.filetags.formats import tag_format, typed_errors
 from moodbook.library.filetags.paths import decode_path, encode_path
-from moodbook.library.filetags.rewrite import FileState, Rewrite, check_may_be_written, read_fields, read_state
+from moodbook.library.filetags.rewrite import (
+    FileState,
+    Rewrite,
+    check_is_as_planned,
+    check_may_be_written,
+    read_fields,
+    read_state,
+)
 from moodbook.model.scores import TagFailure, TagStrength, strongest
 
 VERSION = 1
@@ -315,6 +322,18 @@ def load_plan(path: Path) -> Plan:
     for task in _tasks(document, path):
         plan.add(task)
     return plan
+
+
+def look_again(plan: Plan) -> None:
+    """Make failures of the files of a plan that cannot be written any more, such as those that are gone."""
+    tasks, plan.tasks = plan.tasks, []
+    for task in tasks:
+        try:
+            check_is_as_planned(task)
+        except (AudioError, TagError) as error:
+            plan.failures.append(TagFailure(task.path, error.reason))
+        else:
+            plan.tasks.append(task)
 
 
 def _tasks(document: _PlanDocument, path: Path) -> Iterator[Rewrite]:

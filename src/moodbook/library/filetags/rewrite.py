@@ -120,6 +120,22 @@ def check_may_be_written(path: Path) -> None:
             raise TagError(path, "its folder is read-only, and the new file is made in it. Make it writable first.")
 
 
+def check_is_as_planned(task: Rewrite) -> os.stat_result:
+    """Refuse a file that cannot be replaced, or is no longer the one that was looked at; else give its status.
+
+    Raises:
+        FileChangedError: It is no longer the file that was looked at.
+        AudioError: It cannot be read.
+        TagError: It cannot be written.
+    """
+    check_may_be_written(task.path)
+    with typed_errors(task.path, "looking at the file"):
+        status = _target(task.path).stat()
+        if FileState.of(status) != task.state or read_fields(task.path) != task.before:
+            raise FileChangedError(task.path, "it has been changed since it was looked at. Look at it again.")
+    return status
+
+
 def new_copy_name(path: Path) -> Path:
     """Choose the name of the copy: in the folder of the file itself, so that it can take its place."""
     return _target(path).with_name(f"{COPY_PREFIX}{secrets.token_hex(6)}{COPY_SUFFIX}")
@@ -155,12 +171,9 @@ def rewrite(
         TagError: It cannot be written, or something else in it would have changed.
     """
     path = task.path
-    check_may_be_written(path)
+    status = check_is_as_planned(task)
     with typed_errors(path, "writing"):
         target = _target(path)
-        status = target.stat()
-        if FileState.of(status) != task.state or read_fields(target) != task.before:
-            raise FileChangedError(path, "it has been changed since it was looked at. Look at it again.")
         made: os.stat_result | None = None
         try:
             _copy(target, copy, status.st_size)
