@@ -210,13 +210,19 @@ class MoodbookPlugin(BeetsPlugin):
         if plan.tasks:
             folder = journal_folder()
             recover(folder)
-            with open_journal(folder, "write") as journal:
-                for written in apply_tasks(plan.tasks, journal):
-                    if written.status == "failed":
-                        self._log.warning("cannot write {}: {}", written.path, written.reason)
-                        failed += 1
-                self._log.info("to undo what was written: moodbook undo {}", journal.name)
+            with open_journal(folder, "write", on_wait=self._say_waiting) as journal:
+                try:
+                    for written in apply_tasks(plan.tasks, journal):
+                        if written.status == "failed":
+                            self._log.warning("cannot write {}: {}", written.path, written.reason)
+                            failed += 1
+                finally:
+                    if journal.written:
+                        self._log.info("to undo what was written: moodbook undo {}", journal.name)
         return failed
+
+    def _say_waiting(self, holder: str) -> None:
+        self._log.info("another moodbook ({}) writes into files now; waiting until it is done", holder)
 
     @contextmanager
     def _errors_said(self) -> Iterator[None]:

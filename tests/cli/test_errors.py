@@ -85,7 +85,12 @@ def test_a_system_error_that_is_not_of_the_output_is_a_mistake_too() -> None:
 
 @pytest.mark.parametrize(
     ("ending", "code"),
-    [(typer.Exit(SOME_FILES_FAILED), 1), (typer.BadParameter("no"), 2), (KeyboardInterrupt(), 130)],
+    [
+        (typer.Exit(SOME_FILES_FAILED), 1),
+        (typer.BadParameter("no"), 2),
+        (KeyboardInterrupt(), 130),
+        (typer.Abort(), 130),
+    ],
 )
 def test_a_deliberate_end_is_let_through(ending: BaseException, code: int) -> None:
     done = ends_with(ending)

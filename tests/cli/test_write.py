@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import select
 import shutil
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from click.testing import Result
 from mutagen.oggopus import OggOpus
 from typer.testing import CliRunner
 
+from moodbook import audio
 from moodbook.cli.app import app
 from moodbook.library.filetags import build_plan, open_journal, read_fields
 from moodbook.library.filetags.plan import Proposal
@@ -125,7 +128,47 @@ def test_a_saved_plan_is_written_later_without_a_model(call: Call, music: Path, 
     late = call("write", "--apply", tmp_path / "plan.json", "--yes")
     assert late.exit_code == 1
     assert {record["status"] for record in records(late.stdout)} == {"failed"}
-    assert "2 of 2 failed" in late.stderr
+    assert "2 of 2 cannot be written" in late.stderr
+
+
+def test_a_dry_run_of_a_plan_tells_what_cannot_be_written_any_more(call: Call, music: Path, tmp_path: Path) -> None:
+    call("write", music, "--top", 1, "--plan", tmp_path / "plan.json")
+    (music / "lava.opus").unlink()
+    dry = call("write", "--apply", tmp_path / "plan.json")
+    assert dry.exit_code == 1
+    status = {Path(record["path"]).name: record["status"] for record in records(dry.stdout)}
+    assert status == {"lava.opus": "failed", "taiko.opus": "planned"}
+    assert "No such file" in dry.stderr
+
+
+def test_a_file_named_twice_is_written_once(call: Call, music: Path) -> None:
+    (music / "link.opus").symlink_to("lava.opus")
+    done = call("write", music / "lava.opus", music / "link.opus", "--top", 1, "--yes")
+    assert done.exit_code == 0
+    assert sorted(record["status"] for record in records(done.stdout)) == ["unchanged", "written"]
+
+
+def test_ctrl_c_names_the_undoing_of_what_was_written(
+    call: Call, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, heard = audio.load, []
+
+    def load(path: Path, **options: object) -> object:
+        heard.append(path)
+        if len(heard) == 3:  # Each file is heard with its copy.
+            raise KeyboardInterrupt
+        return real(path, **options)
+
+    call("write", music, "--top", 1, "--plan", tmp_path / "plan.json")
+    monkeypatch.setattr(audio, "load", load)
+    done = call("write", "--apply", tmp_path / "plan.json", "--yes")
+    (run,) = (tmp_path / "journal").glob("*.jsonl")
+    assert done.exit_code == 130
+    assert f"moodbook: to undo this: moodbook undo {run.stem} --journal {tmp_path / 'journal'}\n" in done.stderr
+    assert done.stderr.endswith("moodbook: stopped by the user\n")
+    monkeypatch.undo()
+    assert [record["status"] for record in records(call("undo", run.stem, "--yes").stdout)] == ["written"]
+    assert not mood(music / "lava.opus")
 
 
 def test_bad_files_stop_nothing(call: Call, music: Path) -> None:
@@ -197,7 +240,7 @@ def test_a_journal_that_cannot_be_written_keeps_every_file(call: Call, music: Pa
     before = bytes_of(music)
     done = call("write", music, "--top", 1, "--yes")
     assert done.exit_code == 2
-    assert "cannot write the journal" in done.stderr
+    assert "cannot list the journals" in done.stderr
     assert bytes_of(music) == before
 
 
@@ -234,9 +277,17 @@ def test_the_next_run_cleans_up_too(call: Call, music: Path, tmp_path: Path) -> 
 
 def test_what_needs_eyes_ends_the_doctor_with_1(call: Call, music: Path, tmp_path: Path) -> None:
     (tmp_path / "journal").mkdir()
-    (tmp_path / "journal" / "x.jsonl").write_text("[]\n[]\n")
+    (tmp_path / "journal" / "20200101-000000-000000-abcdef.jsonl").write_text("[]\n[]\n")
     assert call("doctor").exit_code == 1
     assert call("undo", "--list").exit_code == 1
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_the_doctor_of_a_place_that_holds_no_journal(call: Call, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    done = call("doctor", "--journal", tmp_path / name)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert name in done.stderr
 
 
 def test_undo_leaves_what_somebody_changed(call: Call, music: Path) -> None:
@@ -295,7 +346,16 @@ def on_a_terminal(arguments: list[str], answer: str, folder: Path) -> tuple[int,
     main, other = pty.openpty()
     environment = {**os.environ, "COLUMNS": "120", "TERM": "dumb", "PYTHONUTF8": "1", "MOODBOOK_DATA": str(folder)}
     command = [sys.executable, "-c", "from moodbook.cli.app import main; main()", *arguments]
-    process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment, cwd=folder)
+    process = subprocess.Popen(
+        command,
+        stdin=other,
+        stdout=other,
+        stderr=other,
+        env=environment,
+        cwd=folder,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # So that Ctrl-C is its signal.
+    )
     os.close(other)
     text = b""
     answered = False
@@ -309,7 +369,7 @@ def on_a_terminal(arguments: list[str], answer: str, folder: Path) -> tuple[int,
         text += data
         if not answered and b"[y/N]" in text:
             answered = True
-            os.write(main, answer.encode() + b"\n")
+            os.write(main, answer.encode() + b"\n" if answer.isprintable() else answer.encode())
     os.close(main)
     return process.wait(), text.decode()
 
@@ -325,6 +385,14 @@ def test_on_a_terminal_it_shows_and_asks(music: Path, tiny_bundle, tmp_path: Pat
     assert "Write 2 files?" in text
     assert "nothing was written" in text
     assert bytes_of(music) == before
+
+    for stop in ("\x03", "\x04"):  # Ctrl-C and Ctrl-D.
+        code, text = on_a_terminal(["write", "music", *model, "--top", "1"], stop, tmp_path)
+        assert code == 130, text
+        assert "nothing was written" in text
+        assert "stopped by the user" in text
+        assert "Aborted" not in text
+        assert bytes_of(music) == before
 
     code, text = on_a_terminal(["write", "music", *model, "--top", "1"], "y", tmp_path)
     assert code == 0

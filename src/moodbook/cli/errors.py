@@ -33,7 +33,8 @@ def ends_with_exit_code(verb: Callable[P, R]) -> Callable[P, R]:
     """Turn whatever ends a verb early into one line on stderr and an exit code.
 
     Deliberate errors, mistakes of ours and an output that cannot be written end with 2 (an output that nobody reads any
-    more, as after ``| head``, without a word), Ctrl-C with 130. ``MOODBOOK_DEBUG=1`` shows where a mistake was made.
+    more, as after ``| head``, without a word); Ctrl-C, and Ctrl-D at a question, with 130. ``MOODBOOK_DEBUG=1`` shows
+    where a mistake was made.
     """
 
     @functools.wraps(verb)
@@ -52,7 +53,7 @@ def ends_with_exit_code(verb: Callable[P, R]) -> Callable[P, R]:
 def _run(verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     try:
         return verb(*args, **kwargs)
-    except (typer.Exit, typer.Abort, typer.BadParameter):
+    except (typer.Exit, typer.BadParameter):
         raise
     except MoodbookError as error:
         from moodbook.model.scores import printable
@@ -60,7 +61,7 @@ def _run(verb: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         # It may quote the name of a file, which is somebody else's text: no command for the terminal.
         sys.stderr.write(f"moodbook: {printable(str(error))}\n")
         raise typer.Exit(RUN_FAILED) from error
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # The latter at a question; Ctrl-D there too.
         sys.stderr.write("moodbook: stopped by the user\n")
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from moodbook.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
     from moodbook.library.filetags import Finding, Plan, Rewrite, Written
+    from moodbook.library.filetags.journal import Journal
 
 _SHOWN_ROWS = 50
 
@@ -94,10 +96,19 @@ def ask(question: str, *, as_json: bool) -> bool:
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         sys.stderr.write("moodbook: this was a dry run: nothing was written; --yes writes\n")
         return False
-    if typer.confirm(question):
-        return True
+    try:
+        if typer.confirm(question):
+            return True
+    except typer.Abort:
+        sys.stderr.write("\nmoodbook: nothing was written\n")
+        raise
     sys.stderr.write("moodbook: nothing was written\n")
     return False
+
+
+def say_waiting(holder: str) -> None:
+    """Say on stderr that another run is waited for."""
+    sys.stderr.write(f"moodbook: another moodbook ({holder}) writes into files now; waiting until it is done\n")
 
 
 def say_findings(findings: Iterable[Finding]) -> None:
@@ -135,6 +146,17 @@ def show_results(results: Iterable[Written], label: str, total: int, *, as_json:
         lines = (f"{failure.path}: {failure.reason}" for failure in failures)
         say_list(f"of {sum(counts.values())} failed", len(failures), lines)
     return counts["failed"]
+
+
+@contextmanager
+def undo_named(run: Journal, journal: Path | None) -> Iterator[None]:
+    """Say on stderr at the end, however it comes, how what was written is undone."""
+    try:
+        yield
+    finally:
+        if run.written:
+            where = f" --journal {journal}" if journal else ""
+            sys.stderr.write(f"moodbook: to undo this: moodbook undo {run.name}{where}\n")
 
 
 def files(count: int) -> str:

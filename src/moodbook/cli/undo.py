@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.filetags import ask, files, print_record, prints_json, say_findings, show_results, show_tasks
+from moodbook.cli.filetags import (
+    ask,
+    files,
+    print_record,
+    prints_json,
+    say_findings,
+    say_waiting,
+    show_results,
+    show_tasks,
+)
 from moodbook.cli.output import say_list, utf8_stdout
 
 if TYPE_CHECKING:
@@ -38,9 +47,9 @@ def undo(
     can be undone by its name.
 
     Examples:
-      moodbook undo                 # the last run that is not undone yet
+      moodbook undo                 # the last run that can be undone
       moodbook undo --list
-      moodbook undo 20261126-010203-a1b2c3 --yes
+      moodbook undo 20261126-010203-405060-a1b2c3 --yes
 
     Exit code: 0 all good, 1 some files failed, 2 the run failed.
     """
@@ -69,7 +78,7 @@ def undo(
     if not plan.tasks:
         sys.stderr.write(f"moodbook: nothing to undo in run {plan.run.name}\n")
     elif yes or ask(f"Undo run {plan.run.name} in {files(len(plan.tasks))}?", as_json=as_json):
-        with open_journal(folder, "undo", undoes=plan.run.name) as opened:
+        with open_journal(folder, "undo", undoes=plan.run.name, on_wait=say_waiting) as opened:
             results = apply_tasks(plan.tasks, opened, touch=touch)
             failed += show_results(results, "undoing", len(plan.tasks), as_json=as_json)
     if failed:
@@ -89,10 +98,11 @@ def _show_others(plan: UndoPlan, *, as_json: bool) -> int:
 
 
 def _show_runs(folder: Path, *, as_json: bool) -> None:
-    from moodbook.library.filetags import is_undone, read_runs
+    from moodbook.library.filetags import read_runs, undone_files
 
     runs, damaged = read_runs(folder)
-    rows = [_row(run, is_undone(run, runs)) for run in runs]
+    undone = undone_files(runs)
+    rows = [_row(run, len(undone[run.name])) for run in runs]
     if prints_json(as_json):
         for row in rows:
             utf8_stdout().write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -116,9 +126,11 @@ def _show_runs(folder: Path, *, as_json: bool) -> None:
         raise typer.Exit(SOME_FILES_FAILED)
 
 
-def _row(run: Run, undone: bool) -> dict[str, object]:
+def _row(run: Run, undone: int) -> dict[str, object]:
     what = "write" if run.command == "write" else f"undo of {run.undoes}"
-    state = "undone" if undone else "done" if run.finished else "cut off: run moodbook doctor"
+    state = "done" if run.finished else "cut off: run moodbook doctor"
+    if undone:
+        state = "undone" if undone == len(run.written) else f"{undone} of {len(run.written)} undone"
     failed = sum(entry.outcome == "failed" for entry in run.entries)
     return {
         "run": run.name,

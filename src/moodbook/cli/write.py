@@ -13,7 +13,7 @@ import typer
 
 from moodbook.cli.catalogue import CatalogueOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.filetags import ask, files, say_findings, show_plan, show_results
+from moodbook.cli.filetags import ask, files, say_findings, say_waiting, show_plan, show_results, undo_named
 from moodbook.cli.output import say_list
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, CatalogueError, DataError
@@ -95,11 +95,12 @@ def write(
         raise typer.BadParameter("name files or folders, or a saved plan with --apply FILE, one of the two")
     if apply is not None and plan is not None:
         raise typer.BadParameter("--plan and --apply exclude each other")
-    from moodbook.library.filetags import load_plan, read_words, save_plan
+    from moodbook.library.filetags import load_plan, look_again, read_words, save_plan
 
     if apply is not None:
         made = load_plan(apply)
         made.failures.clear()  # They were told when the plan was made.
+        look_again(made)
     else:
         policy: Policy = "merge" if merge else "overwrite" if overwrite else "empty"
         with _open_source(model, catalogue, listen=listen) as (tags, scores):
@@ -197,10 +198,7 @@ def _write(plan: Plan, *, yes: bool, touch: bool, journal: Path | None, as_json:
         return len(plan.failures)
     folder = journal or journal_folder()
     say_findings(recover(folder))
-    with open_journal(folder, "write") as run:
+    with open_journal(folder, "write", on_wait=say_waiting) as run, undo_named(run, journal):
         results = apply_tasks(plan.tasks, run, touch=touch)
         failed = show_results(results, "writing", len(plan.tasks), as_json=as_json)
-        where = f" --journal {journal}" if journal else ""
-        if failed < len(plan.tasks):
-            sys.stderr.write(f"moodbook: to undo this: moodbook undo {run.name}{where}\n")
     return failed + len(plan.failures)

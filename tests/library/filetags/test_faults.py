@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 
 from moodbook import audio
 from moodbook.errors import JournalError
-from moodbook.library.filetags import Proposal, apply_tasks, build_plan, open_journal, read_fields, recover
+from moodbook.library.filetags import Proposal, apply_tasks, build_plan, open_journal, read_fields, recover, rewrite
+from moodbook.library.filetags.exchange import exchange
 from moodbook.library.filetags.journal import read_run
 from moodbook.library.filetags.plan import Plan
 
@@ -76,6 +78,8 @@ def faults(monkeypatch: pytest.MonkeyPatch, root: Path, fatal: int, code: int) -
         patch.setattr(io, "open", open_file)
         for name in CALLS:
             patch.setattr(os, name, _counted(getattr(os, name), name, found))
+        if rewrite.exchange is exchange:
+            patch.setattr(rewrite, "exchange", _counted(exchange, "exchange", found))
         yield found
 
 
@@ -136,13 +140,21 @@ def fail_at_every_step(music_file: MusicFile, tmp_path: Path, monkeypatch: pytes
             run = read_run(root / "journal", journal_file.stem)
             assert all(entry.is_written == (fields != before) for entry in run.entries)
         shutil.rmtree(root)
-    assert {"write", "fsync", "open", "replace", "utime", "file.write"} <= {what.split(" ")[0] for what, _ in outcomes}
+    place = "exchange" if rewrite.exchange is exchange and sys.platform == "linux" else "replace"
+    assert {"write", "fsync", "open", place, "utime", "file.write"} <= {what.split(" ")[0] for what, _ in outcomes}
     assert ("fsync", "new") in outcomes  # The folder's: the file has changed place already.
-    assert ("replace", "old") in outcomes or ("rename", "old") in outcomes
+    assert {(place, "old"), ("rename", "old")} <= outcomes
     return step - 1
 
 
 def test_every_step_of_an_mp3_fails(music_file: MusicFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fail_at_every_step(music_file, tmp_path, monkeypatch, "mp3-2.4") > 15
+
+
+def test_every_step_fails_where_names_cannot_be_exchanged(
+    music_file: MusicFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewrite, "exchange", lambda copy, target: False)
     assert fail_at_every_step(music_file, tmp_path, monkeypatch, "mp3-2.4") > 15
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,14 +20,15 @@ from moodbook.library.filetags import (
     apply_tasks,
     build_plan,
     choose_run,
-    is_undone,
     open_journal,
     plan_undo,
     read_fields,
     read_runs,
     recover,
+    undone_files,
 )
 from moodbook.library.filetags.journal import list_runs, read_run
+from moodbook.library.filetags.locks import lock
 from moodbook.library.filetags.rewrite import new_copy_name
 
 MusicFile = Callable[..., Path]
@@ -43,6 +46,12 @@ def undo(folder: Path, name: str | None = None) -> list[Written]:
     plan = plan_undo(choose_run(folder, name))
     with open_journal(folder, "undo", undoes=plan.run.name) as journal:
         return [*plan.others, *apply_tasks(plan.tasks, journal)]
+
+
+def set_mood(path: Path) -> None:
+    sound = FLAC(path)
+    sound["MOOD"] = "mine"
+    sound.save()
 
 
 @pytest.fixture
@@ -66,7 +75,8 @@ class TestUndo:
         assert [read_fields(path) for path in songs] == before
         runs, damaged = read_runs(journal)
         assert damaged == []
-        assert [is_undone(run, runs) for run in runs if run.command == "write"] == [True, True]
+        undone = undone_files(runs)
+        assert [undone[run.name] for run in runs] == [set(songs), set(songs), set(), set()]
         assert {run.name for run in runs} >= {first, second}
         with pytest.raises(JournalError, match="nothing to undo"):
             choose_run(journal, None)
@@ -79,6 +89,56 @@ class TestUndo:
         undo(journal, run.name)
         assert [read_fields(path) for path in songs] == written
 
+    def test_after_the_undoing_of_an_undoing_the_run_stands_and_can_be_undone_again(
+        self, songs: list[Path], journal: Path
+    ) -> None:
+        before = [read_fields(path) for path in songs]
+        first = write(journal, *songs)
+        undo(journal)
+        undo(journal, list_runs(journal)[1])
+        undone = undone_files(read_runs(journal)[0])
+        assert [len(undone[name]) for name in list_runs(journal)] == [0, 2, 0]
+        assert choose_run(journal, None).name == first
+        undo(journal)
+        assert [read_fields(path) for path in songs] == before
+        undone = undone_files(read_runs(journal)[0])
+        assert [len(undone[name]) for name in list_runs(journal)] == [2, 2, 0, 0]
+
+    @pytest.mark.parametrize(
+        ("change", "status"),
+        [
+            (lambda path: FLAC(path).delete(), "unchanged"),
+            (set_mood, "failed"),
+            (Path.unlink, "failed"),
+        ],
+    )
+    def test_what_the_owner_changed_is_settled_and_the_run_before_can_be_undone(
+        self, songs: list[Path], journal: Path, change: Callable[[Path], object], status: str
+    ) -> None:
+        before = read_fields(songs[1])
+        first, _ = write(journal, songs[1]), write(journal, *songs, words=("dark",))
+        change(songs[0])
+        assert [result.status for result in undo(journal)] == [status, "written"]
+        assert choose_run(journal, None).name == first
+        undo(journal)
+        assert read_fields(songs[1]) == before
+        with pytest.raises(JournalError, match="nothing to undo"):
+            choose_run(journal, None)
+
+    def test_a_disk_that_is_not_there_is_no_reason_to_undo_another_run(
+        self, songs: list[Path], journal: Path, tmp_path: Path
+    ) -> None:
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        song = Path(shutil.move(songs[1], disk))
+        first, second = write(journal, songs[0]), write(journal, song)
+        disk.rename(tmp_path / "elsewhere")
+        with pytest.raises(JournalError, match=f"1 of the 1 files of run {second} .* name another run: {first}$"):
+            choose_run(journal, None)
+        assert undo(journal, first)[0].status == "written"
+        (tmp_path / "elsewhere").rename(disk)
+        assert choose_run(journal, None).name == second
+
     def test_a_file_that_somebody_changed_is_left_alone(self, songs: list[Path], journal: Path) -> None:
         write(journal, *songs)
         sound = FLAC(songs[0])
@@ -90,7 +150,7 @@ class TestUndo:
         assert FLAC(songs[0])["mood"] == ["mine"]
         assert read_fields(songs[1]) == {"Mood": ["old", "older"]}
         runs, _ = read_runs(journal)
-        assert not is_undone(runs[0], runs)
+        assert undone_files(runs)[runs[0].name] == {songs[1]}
 
     def test_other_tags_and_other_music_may_have_changed(
         self, songs: list[Path], journal: Path, music_file: MusicFile
@@ -104,10 +164,10 @@ class TestUndo:
 
     def test_files_that_are_gone_or_old_again(self, songs: list[Path], journal: Path, tmp_path: Path) -> None:
         shutil.copy2(songs[1], tmp_path / "backup")
-        write(journal, *songs)
+        name = write(journal, *songs)
         songs[0].unlink()
         shutil.copy2(tmp_path / "backup", songs[1])
-        statuses = {result.path: (result.status, result.reason) for result in undo(journal)}
+        statuses = {result.path: (result.status, result.reason) for result in undo(journal, name)}
         assert statuses[songs[0]][0] == "failed"
         assert "No such file" in statuses[songs[0]][1]
         assert statuses[songs[1]] == ("unchanged", "it holds again what it held before")
@@ -130,7 +190,7 @@ class TestAfterACrash:
         return name
 
     def test_before_the_first_line(self, songs: list[Path], journal: Path) -> None:
-        for song, torn in zip(songs, (b"", b'{"event": "ru'), strict=True):
+        for song, torn in zip(songs, (b"", b'{"event": "run", "ver'), strict=True):
             name = self.crash([song], journal, lines=0, torn=torn)
             assert read_runs(journal) == ([], [])
             assert list(recover(journal)) == []
@@ -218,14 +278,15 @@ class TestAfterACrash:
     @pytest.mark.parametrize("line", [b"\xff\xfe\n", b'{"event": "jump"}\n', b"[]\n"])
     def test_a_damaged_journal_is_told_and_kept(self, songs: list[Path], journal: Path, line: bytes) -> None:
         good = write(journal, songs[0])
-        bad = journal / "20200101-000000-abcdef.jsonl"
+        bad = journal / "20200101-000000-000000-abcdef.jsonl"
         bad.write_bytes(line * 3)
         (finding,) = recover(journal)
         assert (finding.kind, finding.needs_care) == ("journal damaged", True)
         assert bad.read_bytes() == line * 3
         runs, damaged = read_runs(journal)
         assert [run.name for run in runs] == [good]
-        assert "is damaged in line" in damaged[0]
+        what = "no line of a journal" if line.startswith(b"{") else "no JSON object"
+        assert damaged == [f"the journal {str(bad)!r} is damaged in line 1: it is {what}"]
 
     def test_a_line_that_names_no_file(self, songs: list[Path], journal: Path) -> None:
         name = write(journal, songs[0])
@@ -256,6 +317,94 @@ class TestAfterACrash:
             read_run(journal, name)
 
 
+class TestOtherPeoplesFiles:
+    @pytest.mark.parametrize("name", ["notes.jsonl", "20200101-000000-abcdef.jsonl", "a.begins"])
+    @pytest.mark.parametrize("content", [b"", b"{", b'{"my": "notes"}', b'{"my": "notes"}\n'])
+    def test_under_names_of_their_own_are_not_looked_at(
+        self, songs: list[Path], journal: Path, name: str, content: bytes
+    ) -> None:
+        journal.mkdir()
+        (journal / name).write_bytes(content)
+        write(journal, songs[0])
+        assert list(recover(journal)) == []
+        undo(journal)
+        assert (journal / name).read_bytes() == content
+
+    @pytest.mark.parametrize(
+        "content", [b"\n", b"{}", b'{"my": "notes"}', b'{"my": "notes"}\n', b'{"event": "run"\n', b"\0"]
+    )
+    def test_under_the_name_of_a_run_are_told_and_kept(self, songs: list[Path], journal: Path, content: bytes) -> None:
+        journal.mkdir()
+        path = journal / "20200101-000000-000000-abcdef.jsonl"
+        path.write_bytes(content)
+        write(journal, songs[0])
+        (finding,) = recover(journal)
+        assert (finding.kind, finding.path, finding.needs_care) == ("journal damaged", path, True)
+        undo(journal)
+        assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs locks")
+class TestTwoProcesses:
+    WRITER = """
+import sys
+from pathlib import Path
+from moodbook.library.filetags import open_journal
+with open_journal(Path(sys.argv[1]), "write", on_wait=lambda holder: print("waits for", holder, flush=True)) as journal:
+    print("began", journal.name, flush=True)
+    sys.stdin.read()
+"""
+
+    def start(self, journal: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", self.WRITER, str(journal)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def test_the_second_waits_for_the_first_however_that_ends(self, journal: Path) -> None:
+        with self.start(journal) as first:
+            assert first.stdout.readline().startswith("began")
+            with self.start(journal) as second:
+                assert second.stdout.readline() == f"waits for process {first.pid}\n"
+                assert len(list_runs(journal)) == 1
+                first.kill()
+                assert second.stdout.readline().startswith("began")
+                second.stdin.close()
+        assert len(list_runs(journal)) == 2
+
+    def test_a_run_has_no_name_before_it_is_locked_and_has_its_first_line(
+        self, journal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps: list[str] = []
+        real = Path.rename
+
+        def rename(self: Path, target: Path) -> Path:
+            assert self.read_bytes().endswith(b"\n")
+            assert list_runs(journal) == []
+            assert list(recover(journal)) == []
+            with self.open("rb") as other:
+                assert not lock(other.fileno())
+            steps.append(target.suffix)
+            return real(self, target)
+
+        monkeypatch.setattr(Path, "rename", rename)
+        with open_journal(journal, "write"):
+            assert [finding.kind for finding in recover(journal)] == ["run goes on"]
+        assert steps == [".jsonl"]
+
+    def test_what_was_cut_off_in_its_first_line_is_removed_by_the_next_run(self, journal: Path) -> None:
+        journal.mkdir()
+        for n, content in enumerate((b"", b'{"event": "run", "vers', b"mine")):
+            (journal / f"20200101-000000-00000{n}-abcdef.begins").write_bytes(content)
+        with open_journal(journal, "write"):
+            pass
+        assert [path.name for path in journal.glob("*.begins")] == ["20200101-000000-000002-abcdef.begins"]
+
+    def test_a_new_journal_that_another_process_holds(self, journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("moodbook.library.filetags.journal.lock", lambda descriptor: False)
+        with pytest.raises(JournalError, match="another process holds"), open_journal(journal, "write"):
+            pass
+        assert [path.name for path in journal.iterdir()] == [".lock"]
+
+
 class TestPlaces:
     def test_a_folder_that_is_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("x")
@@ -264,12 +413,13 @@ class TestPlaces:
             open_journal(tmp_path / "file", "write"),
         ):
             pass
-        assert list_runs(tmp_path / "file") == []
+        with pytest.raises(JournalError, match="cannot list the journals"):
+            list_runs(tmp_path / "file")
 
     def test_a_journal_that_cannot_be_read(self, journal: Path) -> None:
-        (journal / "x.jsonl").mkdir(parents=True)
+        (journal / "20200101-000000-000000-abcdef.jsonl").mkdir(parents=True)
         with pytest.raises(JournalError, match="cannot read the journal"):
-            read_run(journal, "x")
+            read_run(journal, "20200101-000000-000000-abcdef")
         (finding,) = recover(journal)
         assert finding.kind == "journal damaged"
 

@@ -134,6 +134,15 @@ class TestPolicies:
         assert check_early(music_file("opus"), "empty") is None
         assert isinstance(check_early(tmp_path / "no.mp3", "empty"), TagFailure)
 
+    def test_a_file_of_several_names_is_written_once(self, path: Path, tmp_path: Path) -> None:
+        (tmp_path / "link.flac").symlink_to(path)
+        names = [path, path, tmp_path / "x" / ".." / path.name, tmp_path / "link.flac"]
+        (tmp_path / "x").mkdir()
+        plan = build_plan([proposal(name, "dark") for name in names], "overwrite")
+        assert [task.path for task in plan.tasks] == [path]
+        assert [skipped.path for skipped in plan.skipped] == names[1:]
+        assert {skipped.reason for skipped in plan.skipped} == {"it is the same file as one before it"}
+
     def test_what_was_said_before_is_handed_through(self, path: Path) -> None:
         failure, skipped = TagFailure(path, "bad"), Skipped(path, [], "why")
         plan = build_plan([failure, skipped])
@@ -201,6 +210,20 @@ class TestDocument:
         (tmp_path / "plan.json").write_text(json.dumps(document))
         with pytest.raises(PlanError, match=message):
             load_plan(tmp_path / "plan.json")
+
+    def test_a_file_that_stands_in_it_twice_or_would_stay_as_it_is(self, music_file: MusicFile, tmp_path: Path) -> None:
+        saved = tmp_path / "plan.json"
+        save_plan(build_plan([proposal(music_file("flac", f"{n}.flac"), "dark") for n in range(2)]), saved)
+        document = json.loads(saved.read_text())
+        document["files"].append({**document["files"][0], "after": {"MOOD": ["other"]}})
+        document["files"][1]["after"] = document["files"][1]["before"]
+        saved.write_text(json.dumps(document))
+        plan = load_plan(saved)
+        assert [(task.path.name, moods(task.after)) for task in plan.tasks] == [("0.flac", ["dark"])]
+        assert [(skipped.path.name, skipped.reason) for skipped in plan.skipped] == [
+            ("1.flac", "it has these words already"),
+            ("0.flac", "it is the same file as one before it"),
+        ]
 
     def test_places_that_cannot_be_used(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(PlanError, match="No such file or directory"):

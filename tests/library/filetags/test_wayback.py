@@ -83,7 +83,7 @@ def test_what_the_journal_keeps_is_small(music_file: MusicFile, journal: Path) -
     for kind in KINDS:
         write(music_file(kind), journal)
     # Files of 100 to 600 KB, each with a picture of 60 KB.
-    assert all(path.stat().st_size < 16_000 for path in journal.iterdir())
+    assert all(path.stat().st_size < 16_000 for path in journal.glob("*.jsonl"))
 
 
 def way_back(old: bytes, new: bytes, folder: Path) -> WayBack | None:
@@ -131,7 +131,7 @@ def test_what_would_take_too_much_room_is_undone_by_its_fields(
     monkeypatch.setattr("moodbook.library.filetags.wayback.MOST_BYTES", 10)
     path = music_file("flac")
     write(path, journal)
-    assert "way back" not in next(journal.iterdir()).read_text()
+    assert "way back" not in next(journal.glob("*.jsonl")).read_text()
     assert undo(journal) == ["written"]
     assert read_fields(path) == {}
 
@@ -141,7 +141,7 @@ def test_a_damaged_record_never_harms_the_file(music_file: MusicFile, journal: P
     path = music_file("flac")
     write(path, journal)
     after = path.read_bytes()
-    (log,) = journal.iterdir()
+    (log,) = journal.glob("*.jsonl")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     (record,) = [line for line in lines if line["event"] == "way back"]
     if change == "data":
@@ -168,7 +168,7 @@ def test_packed_bytes_are_checked() -> None:
 
 def test_a_record_that_is_no_record(music_file: MusicFile, journal: Path) -> None:
     write(music_file("flac"), journal)
-    (log,) = journal.iterdir()
+    (log,) = journal.glob("*.jsonl")
     text = log.read_text()
     log.write_text(text.replace('"data": "', '"data": "!!'))
     with pytest.raises(JournalError, match="damaged"):

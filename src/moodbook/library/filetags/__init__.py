@@ -9,10 +9,10 @@ from moodbook.library.filetags.apply import (
     Written,
     apply_tasks,
     choose_run,
-    is_undone,
     journal_folder,
     plan_undo,
     read_runs,
+    undone_files,
 )
 from moodbook.library.filetags.doctor import Finding, recover
 from moodbook.library.filetags.fields import moods
@@ -25,6 +25,7 @@ from moodbook.library.filetags.plan import (
     build_plan,
     check_early,
     load_plan,
+    look_again,
     propose,
     save_plan,
 )
@@ -44,9 +45,9 @@ __all__ = [
     "build_plan",
     "check_early",
     "choose_run",
-    "is_undone",
     "journal_folder",
     "load_plan",
+    "look_again",
     "moods",
     "open_journal",
     "plan_undo",
@@ -56,4 +57,5 @@ __all__ = [
     "read_words",
     "recover",
     "save_plan",
+    "undone_files",
 ]

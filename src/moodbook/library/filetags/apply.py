@@ -6,7 +6,7 @@ be undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,8 @@ from moodbook.library.filetags.rewrite import (
 )
 
 Status = Literal["written", "failed", "unchanged"]
+
+_NAMED_RUNS = 5  # How many a message names.
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def _write(task: Rewrite, journal: Journal, touch: bool) -> Written:
         journal.end(n, "found new" if holds_new else "failed", error.reason)
         return Written(task.path, "failed", before, after if holds_new else before, error.reason)
     except BaseException as error:
-        journal.end(n, "failed", f"interrupted: {type(error).__name__}")
+        holds_new = _fields_or_none(task.path) == task.after
+        journal.end(n, "found new" if holds_new else "failed", f"interrupted: {type(error).__name__}")
         raise
     journal.end(n, "written")
     return Written(task.path, "written", before, after)
@@ -115,10 +118,18 @@ class UndoPlan:
     others: list[Written]
 
 
-def is_undone(run: Run, runs: Iterable[Run]) -> bool:
-    """Whether a later run put back everything that this one wrote."""
-    restored = {entry.task.path for other in runs if other.undoes == run.name for entry in other.written}
-    return bool(run.written) and {entry.task.path for entry in run.written} <= restored
+def undone_files(runs: Sequence[Run]) -> dict[str, set[Path]]:
+    """Tell of each run which of its files a later run put back; an undoing that was itself undone does not count.
+
+    Args:
+        runs: All of them, oldest first.
+    """
+    undone: dict[str, set[Path]] = {run.name: set() for run in runs}
+    # The newest first: whether an undoing stands is known before it is asked what it undid.
+    for run in reversed(runs):
+        if run.undoes in undone:
+            undone[run.undoes] |= {entry.task.path for entry in run.written} - undone[run.name]
+    return {run.name: undone[run.name] & {entry.task.path for entry in run.written} for run in runs}
 
 
 def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
@@ -140,18 +151,42 @@ def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
 
 
 def choose_run(folder: Path, name: str | None) -> Run:
-    """Give the run of a name, or the last one that wrote something and was not undone.
+    """Give the run of a name, or the last one of which something can still be undone.
+
+    A file that its owner gave another mood since, or that is gone from its folder, is settled: nobody wants it back.
 
     Raises:
-        JournalError: There is no such run.
+        JournalError: There is no such run; or files of the last one are on a disk that is not there.
     """
     if name is not None:
         return read_run(folder, name)
     runs, _ = read_runs(folder)
-    for run in reversed(runs):
-        if run.command == "write" and run.written and not is_undone(run, runs):
+    undone = undone_files(runs)
+    written = [run for run in runs if run.command == "write" and run.written]
+    while written:
+        run = written.pop()
+        left = [entry for entry in run.written if entry.task.path not in undone[run.name]]
+        if any(_holds_what_was_written(entry) for entry in left):
             return run
+        away = [entry for entry in left if not entry.task.path.parent.is_dir()]
+        if away:
+            raise JournalError(
+                f"{len(away)} of the {len(left)} files of run {run.name} that are not undone are in folders that are "
+                f"not there, such as {str(away[0].task.path)!r}. Connect their disk, or name another run: "
+                f"{_earlier(written)}"
+            )
     raise JournalError(f"there is nothing to undo in {str(folder)!r}")
+
+
+def _holds_what_was_written(entry: Entry) -> bool:
+    return entry.task.before != entry.task.after and _fields_or_none(entry.task.path) == entry.task.after
+
+
+def _earlier(runs: Sequence[Run]) -> str:
+    """Name the last of some runs."""
+    names = [run.name for run in reversed(runs)]
+    rest = f" and {len(names) - _NAMED_RUNS} before" if len(names) > _NAMED_RUNS else ""
+    return ", ".join(names[:_NAMED_RUNS]) + rest if names else "there is none before it"
 
 
 def plan_undo(run: Run) -> UndoPlan:

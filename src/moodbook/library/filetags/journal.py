@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from moodbook.errors import JournalError, PlanError
 from moodbook.files import sync_folder
 from moodbook.library.filetags.fields import Fields
+from moodbook.library.filetags.locks import lock, write_lock
 from moodbook.library.filetags.paths import decode_path, encode_path
 from moodbook.library.filetags.rewrite import FileState, Rewrite
 from moodbook.library.filetags.wayback import Piece, WayBack, pack, unpack
@@ -29,8 +31,12 @@ from moodbook.library.filetags.wayback import Piece, WayBack, pack, unpack
 VERSION = 1
 """Of the lines; a journal of another version is not guessed at."""
 
+_RUN_NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{6}")
+_SUFFIX, _UNBEGUN_SUFFIX = ".jsonl", ".begins"  # Of a journal, and of one that has no first line yet.
+
 Command = Literal["write", "undo"]
 Outcome = Literal["written", "failed", "found old", "found new", "found changed"]
+_IS_WRITTEN = ("written", "found new")
 
 
 class _Line(BaseModel):
@@ -123,7 +129,7 @@ class Entry:
     @property
     def is_written(self) -> bool:
         """Whether the file got its new fields."""
-        return self.outcome in ("written", "found new")
+        return self.outcome in _IS_WRITTEN
 
 
 @dataclass
@@ -160,15 +166,22 @@ class Run:
 class Journal:
     """An open journal; every line is on the disk when its call returns.
 
+    Attributes:
+        path: Its file.
+        name: Of the run.
+        written: How many files got their new fields.
+
     Raises:
         JournalError: The disk refuses a line.
     """
 
-    def __init__(self, path: Path, descriptor: int, name: str) -> None:
+    def __init__(self, path: Path, descriptor: int, name: str, *, torn: bool = False) -> None:
         self.path = path
         self.name = name
         self._descriptor = descriptor
+        self._torn = torn  # Its last line was cut off, and ends where the next one is written.
         self._count = 0
+        self.written = 0
 
     def begin(self, task: Rewrite, copy: Path) -> int:
         """Say what will be done to a file, before it is; give its number."""
@@ -198,6 +211,7 @@ class Journal:
 
     def end(self, n: int, outcome: Outcome, reason: str = "") -> None:
         """Say how it ended."""
+        self.written += outcome in _IS_WRITTEN
         # The reason may quote a file's name, which may be no Unicode.
         self._append(EndLine(n=n, outcome=outcome, reason=reason.encode("utf-8", "backslashreplace").decode()))
 
@@ -212,6 +226,8 @@ class Journal:
 
     def _append(self, line: BaseModel) -> None:
         data = (json.dumps(line.model_dump(), ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+        data = b"\n" + data if self._torn else data
+        self._torn = False
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
@@ -223,33 +239,73 @@ class Journal:
             ) from error
 
 
+def wait_quietly(holder: str) -> None:
+    """Wait for another process that writes, and tell nobody."""
+
+
 @contextmanager
-def open_journal(folder: Path, command: Command, undoes: str | None = None) -> Iterator[Journal]:
-    """Begin the journal of a run, and hold its lock as long as it goes on.
+def open_journal(
+    folder: Path, command: Command, undoes: str | None = None, *, on_wait: Callable[[str], None] = wait_quietly
+) -> Iterator[Journal]:
+    """Begin the journal of a run, once no other run writes, and let no other one begin as long as it goes on.
+
+    Args:
+        folder: Of the journals; it is made where it is missing.
+        command: What the run does.
+        undoes: The run that it undoes.
+        on_wait: Told which process writes now and is waited for.
 
     Raises:
         JournalError: The folder or the file cannot be written.
     """
-    now = datetime.now(UTC)
-    # Microseconds, so that runs of one second stand in the order in which they began.
-    name = f"{now:%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}"
-    path = folder / f"{name}.jsonl"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
-        _lock(descriptor)
-        journal = Journal(path, descriptor, name)
-        journal._append(RunLine(run=name, command=command, started=now.isoformat(timespec="seconds"), undoes=undoes))
+    with ExitStack() as held:
         try:
-            sync_folder(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(write_lock(folder, on_wait))
+            _remove_unbegun(folder)
+            now = datetime.now(UTC)
+            # Microseconds, so that runs of one second stand in the order in which they began.
+            name = f"{now:%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}"
+            path = folder / f"{name}{_SUFFIX}"
+            # Only what has its first line, and is locked, has the name of a journal. Windows renames no open file.
+            unbegun = path.with_suffix(_UNBEGUN_SUFFIX) if os.name == "posix" else path
+            descriptor = os.open(unbegun, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise _cannot_write(folder, error) from error
+        held.callback(os.close, descriptor)
+        journal = Journal(path, descriptor, name)
+        _begin(
+            journal,
+            unbegun,
+            RunLine(run=name, command=command, started=now.isoformat(timespec="seconds"), undoes=undoes),
+        )
         yield journal
-    finally:
-        os.close(descriptor)
+
+
+def _remove_unbegun(folder: Path) -> None:
+    """Remove the journals of runs that were cut off in their first line; only one who may write calls it."""
+    for path in folder.iterdir():
+        if _is_named(path, _UNBEGUN_SUFFIX) and _is_cut_first_line(path.read_bytes().rstrip(b"\n"), path.stem):
+            path.unlink()
+
+
+def _begin(journal: Journal, unbegun: Path, line: RunLine) -> None:
+    """Lock a journal, write its first line, and give it its name."""
+    try:
+        if not lock(journal._descriptor):
+            raise JournalError(
+                f"another process holds the new journal {str(unbegun)!r}. Nothing was written; try again"
+            )
+        journal._append(line)
+        if unbegun != journal.path:
+            unbegun.rename(journal.path)
+        sync_folder(journal.path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            unbegun.unlink()
+        if isinstance(error, OSError):
+            raise _cannot_write(journal.path, error) from error
+        raise
 
 
 @contextmanager
@@ -265,31 +321,38 @@ def reopen_journal(folder: Path, name: str) -> Iterator[Journal | None]:
     except OSError as error:
         raise _cannot_write(path, error) from error
     try:
-        if not _lock(descriptor):
+        if not lock(descriptor):
             yield None
             return
         try:
             size = os.fstat(descriptor).st_size
             os.lseek(descriptor, max(0, size - 1), os.SEEK_SET)
-            if size and os.read(descriptor, 1) != b"\n":
-                os.write(descriptor, b"\n")  # The line that was cut off ends here.
+            torn = size > 0 and os.read(descriptor, 1) != b"\n"
         except OSError as error:
             raise _cannot_write(path, error) from error
-        yield Journal(path, descriptor, name)
+        yield Journal(path, descriptor, name, torn=torn)
     finally:
         os.close(descriptor)
 
 
 def list_runs(folder: Path) -> list[str]:
-    """Give the names of the runs that have a journal, oldest first.
+    """Give the names of the runs that have a journal, oldest first; files of other names are somebody else's.
 
     Raises:
         JournalError: The folder cannot be listed.
     """
     try:
-        return sorted(path.stem for path in folder.glob("*.jsonl")) if folder.is_dir() else []
+        return sorted(path.stem for path in folder.iterdir() if _is_named(path, _SUFFIX))
+    except FileNotFoundError:
+        return []
     except OSError as error:
-        raise JournalError(f"cannot list the journals in {str(folder)!r}: {error.strerror}") from error
+        raise JournalError(
+            f"cannot list the journals in {str(folder)!r}: {error.strerror}. Name their folder with --journal"
+        ) from error
+
+
+def _is_named(path: Path, suffix: str) -> bool:
+    return path.suffix == suffix and _RUN_NAME.fullmatch(path.stem) is not None
 
 
 def read_run(folder: Path, name: str) -> Run:
@@ -304,11 +367,14 @@ def read_run(folder: Path, name: str) -> Run:
     if Path(name).name != name:
         raise JournalError(f"{name!r} is no name of a run")
     try:
-        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+        whole = path.read_bytes()
     except FileNotFoundError as error:
         raise JournalError(f"there is no run {name!r} in {str(folder)!r}; `moodbook undo --list` lists them") from error
     except OSError as error:
         raise JournalError(f"cannot read the journal {str(path)!r}: {error.strerror}") from error
+    if _is_cut_first_line(whole, name):
+        return Run(name, "write", "", None)
+    lines = whole.rstrip(b"\n").split(b"\n")
     run: Run | None = None
     by_number: dict[int, Entry] = {}
     broken = 0
@@ -320,12 +386,13 @@ def read_run(folder: Path, name: str) -> Run:
         except (ValidationError, ValueError) as error:
             broken += 1
             if broken > 1 or (number == 1 and len(lines) > 1):
-                raise JournalError(f"the journal {str(path)!r} is damaged in line {number}: {error}") from error
+                what = "is no line of a journal" if data.startswith(b"{") else "is no JSON object"
+                raise JournalError(f"the journal {str(path)!r} is damaged in line {number}: it {what}") from error
             continue
         if isinstance(line, RunLine):
             run = Run(name, line.command, line.started, line.undoes)
         elif run is None:
-            raise JournalError(f"the journal {str(path)!r} is damaged: its first line is missing")
+            break
         elif isinstance(line, BeginLine):
             entry = _entry(line, path)
             by_number[line.n] = entry
@@ -337,7 +404,16 @@ def read_run(folder: Path, name: str) -> Run:
                 by_number[line.n].way_back = _way_back(line, path)
         elif line.n in by_number:
             by_number[line.n].outcome, by_number[line.n].reason = line.outcome, line.reason
-    return run if run is not None else Run(name, "write", "", None)
+    if run is None:
+        raise JournalError(f"the journal {str(path)!r} is damaged: its first line is missing")
+    return run
+
+
+def _is_cut_first_line(data: bytes, name: str) -> bool:
+    """Whether this is all that a run leaves that was cut off in its first line, and so before any file."""
+    line = json.dumps(RunLine(run=name, command="write", started="").model_dump())
+    beginning = line[: line.index('"command"')].encode()
+    return b"\n" not in data and (beginning.startswith(data) or data.startswith(beginning))
 
 
 def _entry(line: BeginLine, path: Path) -> Entry:
@@ -358,20 +434,6 @@ def _way_back(line: WayBackLine, path: Path) -> WayBack:
     except ValueError as error:
         raise JournalError(f"the journal {str(path)!r} is damaged: {error}") from error
     return WayBack(line.new_sha256, line.old_sha256, pieces)
-
-
-def _lock(descriptor: int) -> bool:
-    """Hold a journal for this process until it is closed; False where another one holds it."""
-    with suppress(ImportError):
-        import fcntl
-
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True  # A file system without locks.
-    return True
 
 
 def _cannot_write(path: Path, error: OSError) -> JournalError:

@@ -6,6 +6,7 @@ a genre that stands as a number stays a number.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +15,7 @@ from mutagen.mp4 import AtomDataType, MP4FreeForm, MP4Tags
 
 from moodbook.audio.files import open_file
 from moodbook.audio.mp4 import Box, boxes, find, sample_extents
-from moodbook.errors import TagError
+from moodbook.errors import TagError, UnsupportedTagsError
 from moodbook.library.filetags.fields import SCORES, FieldNames, Fields, Others, range_hash, text_hash
 
 _MEAN = "com.apple.iTunes"
@@ -67,13 +68,13 @@ class Mp4Atoms:
                 if box.name == b"moov":
                     others += _movie_others(file, box)
                 elif box.name != b"mdat" and box.name not in _FREE:
-                    others[repr(box.name), range_hash(file, box.content, box.end)] += 1
+                    others[_shown(box.name), range_hash(file, box.content, box.end)] += 1
             extents = sample_extents(file, size, only_sound=False)
             for start, end in () if extents is None else extents:
                 others["sample", range_hash(file, int(start), int(end))] += 1
         for name, content in _items(path):
             if name != b"----" or not _is_ours(_free_form(content)[0]):
-                others[f"ilst {name!r}", text_hash(content)] += 1
+                others[f"ilst {_shown(name)}", text_hash(content)] += 1
         return others
 
 
@@ -87,7 +88,7 @@ def _movie_others(file: BinaryIO, movie: Box) -> Others:
             if box.name in _PARENTS or (box.name, parent.name) in ((b"udta", b"moov"), (b"meta", b"udta")):
                 pending.append(box)
             elif box.name not in (*_FREE, *_OFFSETS, b"ilst") and not _is_new_handler(parent, box):
-                others[f"{parent.name!r} {box.name!r}", range_hash(file, box.content, box.end)] += 1
+                others[f"{_shown(parent.name)} {_shown(box.name)}", range_hash(file, box.content, box.end)] += 1
     return others
 
 
@@ -103,6 +104,12 @@ def _items(path: Path) -> list[tuple[bytes, bytes]]:
         whole = Box(b"", 0, 0, size)
         if find(file, whole, b"moov") is None:
             raise TagError(path, "it has no index (moov): it was cut off. Copy or download it again.")
+        if find(file, whole, b"moof") is not None:
+            raise UnsupportedTagsError(
+                path,
+                "its music is in fragments, a kind made for streaming, into which no tags are written. Make one piece "
+                f"of it without loss: ffmpeg -i {shlex.quote(path.name)} -c copy whole.m4a",
+            )
         listing = find(file, whole, b"moov", b"udta", b"meta", b"ilst")
         if listing is None:
             return []
@@ -137,6 +144,10 @@ def _free_form(content: bytes) -> tuple[str, list[bytes]]:
             values.append(part[4:])
         offset += length
     return f"----:{mean.decode('utf-8', 'replace')}:{name.decode('utf-8', 'replace')}", values
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("latin-1")
 
 
 def _is_ours(key: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +18,14 @@ from moodbook.files import whole_file
 from moodbook.library.filetags.fields import FieldNames, Fields, moods
 from moodbook.library.filetags.formats import tag_format, typed_errors
 from moodbook.library.filetags.paths import decode_path, encode_path
-from moodbook.library.filetags.rewrite import FileState, Rewrite, check_may_be_written, read_fields, read_state
+from moodbook.library.filetags.rewrite import (
+    FileState,
+    Rewrite,
+    check_is_as_planned,
+    check_may_be_written,
+    read_fields,
+    read_state,
+)
 from moodbook.model.scores import TagFailure, TagStrength, strongest
 
 VERSION = 1
@@ -28,6 +36,7 @@ Policy = Literal["empty", "merge", "overwrite"]
 
 _SCORE_DECIMALS = 4
 _HAS_MOOD = "it has a mood already"
+_HAS_WORDS = "it has these words already"
 _MOST_FIELDS, _MOST_VALUES = 8, 1_000
 
 
@@ -86,6 +95,18 @@ class Plan:
     skipped: list[Skipped] = field(default_factory=list)
     failures: list[TagFailure] = field(default_factory=list)
     policy: Policy = "empty"
+    _named: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    def add(self, task: Rewrite) -> None:
+        """Take a file in, unless it is there already, under whatever name, or would stay as it is."""
+        real = os.path.realpath(task.path)
+        if task.before == task.after:
+            self.skipped.append(Skipped(task.path, moods(task.before), _HAS_WORDS))
+        elif real in self._named:
+            self.skipped.append(Skipped(task.path, moods(task.before), "it is the same file as one before it"))
+        else:
+            self._named.add(real)
+            self.tasks.append(task)
 
 
 @runtime_checkable
@@ -149,7 +170,7 @@ def build_plan(proposals: Iterable[Proposal | Skipped | TagFailure], policy: Pol
         step = plan_file(proposal, policy) if isinstance(proposal, Proposal) else proposal
         match step:
             case Rewrite():
-                plan.tasks.append(step)
+                plan.add(step)
             case Skipped():
                 plan.skipped.append(step)
             case TagFailure():
@@ -191,7 +212,7 @@ def _plan_file(path: Path, proposal: Proposal, policy: Policy) -> Rewrite | Skip
     if not proposal.words:
         return Skipped(path, held, "no word is strong enough for it")
     if after == before:
-        return Skipped(path, held, "it has these words already")
+        return Skipped(path, held, _HAS_WORDS)
     check_may_be_written(path)
     task = Rewrite(path, state, audio.payload_hash(path), before, after)
     if read_state(path) != state:
@@ -293,12 +314,26 @@ def load_plan(path: Path) -> Plan:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
         raise PlanError(f"{str(path)!r} is no plan of version {VERSION}: {place}: {first['msg']}") from error
-    return Plan(
-        tasks=list(_tasks(document, path)),
+    plan = Plan(
         skipped=[Skipped(decode_path(note.path, str(path)), note.moods, note.reason) for note in document.skipped],
         failures=[TagFailure(decode_path(note.path, str(path)), note.reason) for note in document.failures],
         policy=document.policy,
     )
+    for task in _tasks(document, path):
+        plan.add(task)
+    return plan
+
+
+def look_again(plan: Plan) -> None:
+    """Make failures of the files of a plan that cannot be written any more, such as those that are gone."""
+    tasks, plan.tasks = plan.tasks, []
+    for task in tasks:
+        try:
+            check_is_as_planned(task)
+        except (AudioError, TagError) as error:
+            plan.failures.append(TagFailure(task.path, error.reason))
+        else:
+            plan.tasks.append(task)
 
 
 def _tasks(document: _PlanDocument, path: Path) -> Iterator[Rewrite]:

@@ -21,6 +21,7 @@ import numpy as np
 from moodbook import audio
 from moodbook.errors import AudioError, FileChangedError, TagError
 from moodbook.files import sync_folder
+from moodbook.library.filetags.exchange import exchange
 from moodbook.library.filetags.fields import Fields
 from moodbook.library.filetags.formats import tag_format, typed_errors
 from moodbook.library.filetags.wayback import WayBack, find_way_back
@@ -28,6 +29,7 @@ from moodbook.library.filetags.wayback import WayBack, find_way_back
 COPY_PREFIX, COPY_SUFFIX = ".moodbook-", ".part"
 """How the name of a copy begins and ends; between them stand 12 random digits."""
 
+_CHANGED_MEANWHILE = "it was changed while its copy was made. Try again."
 _HEARD_SECONDS = 1.0  # How much of the copy is decoded and compared with the original.
 _ANYBODY_MAY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
@@ -118,6 +120,22 @@ def check_may_be_written(path: Path) -> None:
             raise TagError(path, "its folder is read-only, and the new file is made in it. Make it writable first.")
 
 
+def check_is_as_planned(task: Rewrite) -> os.stat_result:
+    """Refuse a file that cannot be replaced, or is no longer the one that was looked at; else give its status.
+
+    Raises:
+        FileChangedError: It is no longer the file that was looked at.
+        AudioError: It cannot be read.
+        TagError: It cannot be written.
+    """
+    check_may_be_written(task.path)
+    with typed_errors(task.path, "looking at the file"):
+        status = _target(task.path).stat()
+        if FileState.of(status) != task.state or read_fields(task.path) != task.before:
+            raise FileChangedError(task.path, "it has been changed since it was looked at. Look at it again.")
+    return status
+
+
 def new_copy_name(path: Path) -> Path:
     """Choose the name of the copy: in the folder of the file itself, so that it can take its place."""
     return _target(path).with_name(f"{COPY_PREFIX}{secrets.token_hex(6)}{COPY_SUFFIX}")
@@ -153,12 +171,10 @@ def rewrite(
         TagError: It cannot be written, or something else in it would have changed.
     """
     path = task.path
-    check_may_be_written(path)
+    status = check_is_as_planned(task)
     with typed_errors(path, "writing"):
         target = _target(path)
-        status = target.stat()
-        if FileState.of(status) != task.state or read_fields(target) != task.before:
-            raise FileChangedError(path, "it has been changed since it was looked at. Look at it again.")
+        made: os.stat_result | None = None
         try:
             _copy(target, copy, status.st_size)
             _, tags = tag_format(target)
@@ -176,17 +192,38 @@ def rewrite(
                 os.fsync(file.fileno())
             if keep is not None and way_back is not None:
                 keep(way_back)
-            now = target.stat()
-            if (FileState.of(now), now.st_ino) != (task.state, status.st_ino):
-                raise FileChangedError(path, "it was changed while its copy was made. Try again.")
-            state = FileState.of(copy.stat())
-            copy.replace(target)
+            made = copy.stat()
+            # The time of change of the file's record tells of writers who set the other one back.
+            if (now := target.stat()).st_ctime_ns != status.st_ctime_ns or not _is_same(now, status):
+                raise FileChangedError(path, _CHANGED_MEANWHILE)
+            _put_in_place(copy, target, status, path)
         except BaseException:
-            copy.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if made is None or copy.stat().st_ino == made.st_ino:  # Else it is the old file, exchanged.
+                    copy.unlink()
             raise
     with typed_errors(path, "making its new name safe against a power cut; the new tags are in the file"):
         sync_folder(target.parent)
-    return state
+    return FileState.of(made)
+
+
+def _is_same(now: os.stat_result, then: os.stat_result) -> bool:
+    return (FileState.of(now), now.st_ino) == (FileState.of(then), then.st_ino)
+
+
+def _put_in_place(copy: Path, target: Path, status: os.stat_result, path: Path) -> None:
+    """Give the copy the file's name; where somebody wrote the file in the last moment, theirs keeps it."""
+    if not exchange(copy, target):
+        copy.replace(target)
+        return
+    try:
+        if not _is_same(copy.stat(), status):  # What had the name until now.
+            raise FileChangedError(path, _CHANGED_MEANWHILE)
+        copy.unlink()
+    except BaseException:
+        with suppress(FileNotFoundError):  # It was removed, and only then something else went wrong.
+            exchange(copy, target)
+        raise
 
 
 def _target(path: Path) -> Path:
