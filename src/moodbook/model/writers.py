@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TextIO, runtime_checkable
 
 from moodbook.errors import DataError
-from moodbook.files import PART_SUFFIX, place
+from moodbook.files import link_target, part_beside, place
 from moodbook.model.scores import TagFailure, TagScores
 from moodbook.tags import TagSet
 
@@ -94,7 +94,7 @@ def check_suffix(path: str | Path, suffixes: Sequence[str] = SUFFIXES) -> str:
 def open_writer(path: str | Path, tags: TagSet, top: int | None = None) -> Iterator[RecordWriter]:
     """Write records to a file that appears under its name complete and on disk, or not at all.
 
-    Until then they stand in ``.NAME.part`` beside it. What a killed run left there, the next one writes over.
+    Until then they stand in a hidden part beside it; see `moodbook.files`.
 
     Args:
         path: Where to; its ending, .jsonl or .csv, chooses the format.
@@ -106,9 +106,10 @@ def open_writer(path: str | Path, tags: TagSet, top: int | None = None) -> Itera
     """
     target = Path(path)
     suffix = check_suffix(target)
-    draft = target.with_name(f".{target.name}{PART_SUFFIX}")
-    try:
+    real = link_target(target)
+    with ExitStack() as stack:
         with _errors_name(target):
+            draft = stack.enter_context(part_beside(real))
             stream = draft.open("w", encoding="utf-8", newline="")
         try:
             with _errors_name(target):
@@ -121,10 +122,7 @@ def open_writer(path: str | Path, tags: TagSet, top: int | None = None) -> Itera
             with suppress(OSError):
                 stream.close()
         with _errors_name(target):
-            place(draft, target)
-    finally:
-        with suppress(OSError):
-            draft.unlink()
+            place(draft, real)
 
 
 class _FileWriter:
