@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sys
@@ -13,7 +12,7 @@ import typer
 
 from moodbook.cli.catalogue import CatalogueOption, JsonOption, ModelOption, open_catalogue, shown_path
 from moodbook.cli.errors import ends_with_exit_code
-from moodbook.cli.output import say_list, utf8_stdout
+from moodbook.cli.output import ForceOption, say_list, utf8_stdout
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import DataError
 
@@ -169,6 +168,7 @@ def suggest(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write a CSV file to fill in, for personal fit --add."),
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     catalogue: CatalogueOption = None,
 ) -> None:
@@ -180,18 +180,24 @@ def suggest(
     leave nothing where none fits; "?" means not answered), and fit again.
 
     Examples:
-      moodbook personal suggest --limit 10 -o labels.csv
-      moodbook personal fit labels.csv --add
+      moodbook personal suggest --limit 10 -o questions.csv
+      moodbook personal fit questions.csv --add
+
+    A file with answers in it is not replaced unless --force is given.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library.personal import read_head
     from moodbook.library.personal import suggest as choose
+    from moodbook.library.personal.questions import FORMATS, write_questions
+    from moodbook.outputs import check_output
 
+    if output is not None:
+        check_output(output, FORMATS, force=force)
     head = read_head(name)
     with open_catalogue(catalogue, head.config.base_sha256) as (opened, base):
         suggestions = choose(opened, base, head, limit)
     if output is not None:
-        _write_questions(output, suggestions)
+        write_questions(output, suggestions, force=force)
         sys.stderr.write(
             f"moodbook: {len(suggestions)} tracks in {output}: put their words in the place of the question marks, "
             f"then: moodbook personal fit {output} --add{_named(name, ' --name')}\n"
@@ -210,21 +216,6 @@ def suggest(
 
 def _named(name: str, option: str = "") -> str:
     return "" if name == _NAME else f"{option} {name}"
-
-
-def _write_questions(path: Path, suggestions: list[Suggestion]) -> None:
-    from moodbook.files import whole_file
-    from moodbook.library.personal.sources import UNANSWERED
-
-    try:
-        with whole_file(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["path", "words", "in doubt"])
-            for suggestion in suggestions:
-                doubts = " ".join(f"{word} {probability:.2f}" for word, probability in suggestion.doubts)
-                rows.writerow([suggestion.track.path, UNANSWERED, doubts])
-    except OSError as error:
-        raise DataError(f"cannot write '{path}': {error.strerror or error}; choose another place") from error
 
 
 def _show(head: Head, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TextIO, runtime_checkable
@@ -12,10 +12,11 @@ from typing import Protocol, TextIO, runtime_checkable
 from moodbook.errors import DataError
 from moodbook.files import link_target, part_beside, place
 from moodbook.model.scores import TagFailure, TagScores
+from moodbook.outputs import Format, begins, check_output, first_line
 from moodbook.tags import TagSet
 
-SUFFIXES = (".jsonl", ".csv")
-"""Endings of a file name that say which format to write."""
+_OWN_COLUMNS = ("path", "error", "duration_seconds", "padded", "decided")
+"""Columns of a CSV table before those of the tags."""
 
 
 @runtime_checkable
@@ -60,7 +61,7 @@ class CsvWriter:
         self._names = tags.names
         # A tag may be called like a column of ours; a prefix keeps the names apart.
         columns = (f"tag:{name}" for name in self._names)
-        self._rows.writerow(["path", "error", "duration_seconds", "padded", "decided", *columns])
+        self._rows.writerow([*_OWN_COLUMNS, *columns])
 
     def write(self, result: TagScores | TagFailure) -> None:
         """Write one row."""
@@ -78,20 +79,23 @@ class CsvWriter:
         )
 
 
-def check_suffix(path: str | Path, suffixes: Sequence[str] = SUFFIXES) -> str:
-    """Give the ending of an output file, in lower case, which chooses its format.
+def _is_ours(path: Path) -> bool:
+    try:
+        record = json.loads(first_line(path))
+    except ValueError:
+        return False
+    return isinstance(record, dict) and "path" in record and ("error" in record or "taggram" in record)
 
-    Raises:
-        DataError: It is none of `suffixes`.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in suffixes:
-        raise DataError(f"cannot tell the format of '{path}' from its ending; use one of {', '.join(suffixes)}")
-    return suffix
+
+_KIND = "a table of tagged files"
+FORMATS = (Format(".jsonl", _KIND, _is_ours), Format(".csv", _KIND, begins(",".join(_OWN_COLUMNS))))
+"""What records can be written as."""
 
 
 @contextmanager
-def open_writer(path: str | Path, tags: TagSet, top: int | None = None) -> Iterator[RecordWriter]:
+def open_writer(
+    path: str | Path, tags: TagSet, top: int | None = None, *, force: bool = False
+) -> Iterator[RecordWriter]:
     """Write records to a file that appears under its name complete and on disk, or not at all.
 
     Until then they stand in a hidden part beside it; see `moodbook.files`.
@@ -100,12 +104,13 @@ def open_writer(path: str | Path, tags: TagSet, top: int | None = None) -> Itera
         path: Where to; its ending, .jsonl or .csv, chooses the format.
         tags: The tags of the model.
         top: Keep only so many tags of each track; None keeps all.
+        force: Replace a file that is no table of this kind.
 
     Raises:
-        DataError: The ending is unknown, or the file cannot be written.
+        DataError: The ending is unknown, the file must not be replaced, or it cannot be written.
     """
     target = Path(path)
-    suffix = check_suffix(target)
+    suffix = check_output(target, FORMATS, force=force)
     real = link_target(target)
     with ExitStack() as stack:
         with _errors_name(target):
