@@ -91,7 +91,7 @@ class MuteQuery(FieldQuery[str]):
         InvalidQueryError: Always, with the reason.
     """
 
-    reason: ClassVar[str]
+    reason: ClassVar[MoodbookError]
 
     def __init__(self, field_name: str, pattern: str, fast: bool = True) -> None:
         raise InvalidQueryError(pattern, self.reason)
@@ -144,7 +144,7 @@ class MoodbookPlugin(BeetsPlugin):
             self._log.warning("the model cannot be used: {}", error)
             self._missing = error
             self._fields = _stored_fields()
-            feels = type("MuteQuery", (MuteQuery,), {"reason": f"the model cannot be used: {error}"})
+            feels = type("MuteQuery", (MuteQuery,), {"reason": error})
         self.item_types: Mapping[str, types.Type[Any, Any]] = {
             WORDS: types.SEMICOLON_SPACE_DSV,
             MODEL: types.STRING,

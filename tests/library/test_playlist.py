@@ -144,6 +144,11 @@ def rules(tmp_path: Path, query: str, limit: int | None = None) -> dict:
     return document
 
 
+def test_rules_need_a_condition(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="needs a condition, such as length>0:01"):
+        rules(tmp_path, "")
+
+
 def test_a_query_becomes_rules(tmp_path: Path) -> None:
     assert rules(tmp_path, "calm", 5) == {"name": "Name", "all": [{"is": {"mood": "calm"}}], "limit": 5}
     assert rules(tmp_path, "calm or not dark") == {
