@@ -1,17 +1,19 @@
 """Files that are old or new, never half.
 
 A file is written under a temporary name beside its own, synced, renamed over the old one, and its folder synced. A
-crash at any moment leaves the old file or the new one, and at most a hidden ``.NAME.….part`` that the next write of the
-same file removes.
+crash at any moment leaves the old file or the new one, and at most a hidden ``.NAME.….part`` that the next run which
+writes into the folder removes.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +24,8 @@ if os.name == "posix":
 PART_SUFFIX = ".part"
 """What the name of a file ends with while it is written."""
 _RANDOM_BYTES = 8
+_PART_NAME = re.compile(rf"\..+\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}{re.escape(PART_SUFFIX)}", re.DOTALL)
+_OLD_SECONDS = 24 * 60 * 60.0  # Without locks: no write takes so long.
 _MOST_NAME_BYTES = 200  # Of the file's own name in that of its part: a system takes 255 in all.
 
 
@@ -63,13 +67,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 def part_beside(path: Path) -> Iterator[Path]:
     """Make an empty temporary file of a name that nothing has, for `place`; on leaving it is gone.
 
-    What a killed run left of the same file is removed. A run that is still writing it holds a lock on its own part.
+    What killed runs left in the folder is removed first. A run that is still writing holds a lock on its part.
 
     Raises:
         OSError: The system refuses.
     """
     name = os.fsdecode(os.fsencode(path.name)[:_MOST_NAME_BYTES])
-    _remove_leftovers(path.parent, name)
+    _remove_leftovers(path.parent)
     # What replaces a private file is private from its first byte; `place` gives it the same mode.
     mode = 0o600 if is_there(path) else 0o666
     part, descriptor = _new_part(path.parent, name, mode)
@@ -96,20 +100,26 @@ def _new_part(folder: Path, name: str, mode: int) -> tuple[Path, int | None]:
         os.close(descriptor)  # Another run took it for a leftover before it was locked.
 
 
-def _remove_leftovers(folder: Path, name: str) -> None:
-    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}{re.escape(PART_SUFFIX)}")
+@functools.cache  # Once a process: a folder can hold a hundred thousand files, each written by itself.
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the parts that killed runs have left in a folder."""
     with suppress(OSError):  # A folder that may be written to and not be listed.
-        for part in [Path(entry.path) for entry in os.scandir(folder) if pattern.fullmatch(entry.name)]:
+        for part in [Path(entry.path) for entry in os.scandir(folder) if _PART_NAME.fullmatch(entry.name)]:
             with suppress(OSError):
-                if os.name != "posix":
-                    part.unlink()  # Refused while a run has it open.
-                    continue
-                descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-                try:
-                    if _lock(descriptor):
-                        part.unlink()
-                finally:
-                    os.close(descriptor)
+                _remove_leftover(part)
+
+
+def _remove_leftover(part: Path) -> None:
+    if os.name != "posix":
+        if time.time() - part.stat().st_mtime > _OLD_SECONDS:
+            part.unlink()
+        return
+    descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if _lock(descriptor):
+            part.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def _lock(descriptor: int) -> bool:
