@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,13 +75,76 @@ def test_a_folder_that_cannot_be_synced_at_all_is_no_failure(tmp_path: Path, mon
         sync_folder(tmp_path)
 
 
-def test_what_a_crash_left_is_taken_over(tmp_path: Path) -> None:
+def test_what_a_killed_run_left_is_removed_and_the_part_of_a_living_one_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    (tmp_path / f"a.txt{PART_SUFFIX}").write_text("half of something")
+    script = """
+import os, signal, sys
+from pathlib import Path
+from moodbook.files import whole_file
+with whole_file(Path(sys.argv[1])) as part:
+    part.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script, str(path)], timeout=60).returncode != 0
+    (left,) = _names(tmp_path)
+    assert left.startswith(".a.txt.")
+    assert left.endswith(PART_SUFFIX)
+    with whole_file(path) as living:
+        assert _names(tmp_path) == [living.name]
+        living.write_text("slow")
+        with whole_file(path) as part:
+            part.write_text("quick")
+        assert sorted(_names(tmp_path)) == sorted([living.name, "a.txt"])
+    assert path.read_text() == "slow"
+    assert _names(tmp_path) == ["a.txt"]
+
+
+def test_a_part_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    (tmp_path / "a.txt.part").write_text("a download")
+    (tmp_path / ".a.txt.part").symlink_to(tmp_path / "a.txt.part")
+    with whole_file(path) as part:
+        part.write_text("new")
+    assert (tmp_path / "a.txt.part").read_text() == "a download"
+    assert (tmp_path / ".a.txt.part").is_symlink()
+    assert path.read_text() == "new"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_the_mode_of_what_is_replaced_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    for mode in (0o600, 0o640, 0o444):
+        path.touch()
+        path.chmod(mode)
+        with whole_file(path) as part:
+            assert part.stat().st_mode & 0o777 == 0o600
+            part.write_text("new")
+        assert path.stat().st_mode & 0o777 == mode
+    path.unlink()
+    with whole_file(path) as part:
+        part.write_text("new")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "real.txt", tmp_path / "a.txt"
+    link.symlink_to(target)
+    for text in ("new", "newer"):
+        with whole_file(link) as part:
+            assert part.parent == target.parent
+            part.write_text(text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 251 + ".txt")
     with whole_file(path) as part:
         part.write_text("new")
     assert path.read_text() == "new"
-    assert _names(tmp_path) == ["a.txt"]
 
 
 def test_placing_what_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from __future__ import annotations
 import operator
 import optparse
 import os
-import re
+import sqlite3
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from beets import ui
+from beets import config, ui
 from beets.dbcore import types
 from beets.dbcore.query import FieldQuery, InvalidQueryError
 from beets.exceptions import UserError
@@ -30,7 +31,7 @@ from beets.importer import ImportSession, ImportTask
 from beets.library import Item, Library
 from beets.plugins import BeetsPlugin
 
-from moodbook.errors import MoodbookError, QueryError
+from moodbook.errors import ModelError, MoodbookError, QueryError
 from moodbook.files import is_there
 from moodbook.library.catalogue import Catalogue, catalogue_path
 from moodbook.library.filetags import apply_tasks, build_plan, journal_folder, open_journal, propose, recover
@@ -53,8 +54,13 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 
 def score_field(word: str) -> str:
-    """Name the field of a word's score: ``moodbook_late_night`` for "late night"."""
-    return f"{WORDS}_{re.sub(r'[^a-z0-9]+', '_', fold(word)).strip('_')}"
+    """Name the field of a word's score: ``moodbook_late_night`` for "late night".
+
+    Letters of every script, their marks and digits stay; a word of signs alone gets the numbers of its characters.
+    """
+    folded = fold(word)
+    kept = "".join(sign if unicodedata.category(sign)[0] in "LMN" else " " for sign in folded)
+    return "_".join([WORDS, *(kept.split() or (f"u{ord(sign):x}" for sign in folded))])
 
 
 class FeelsQuery(FieldQuery[str]):
@@ -76,6 +82,19 @@ class FeelsQuery(FieldQuery[str]):
     def match(self, obj: Any) -> bool:
         """Whether an item meets the query; one that was not heard meets no condition on words."""
         return meets(self._query, obj)
+
+
+class MuteQuery(FieldQuery[str]):
+    """What ``feels:`` is while the model cannot be loaded.
+
+    Raises:
+        InvalidQueryError: Always, with the reason.
+    """
+
+    reason: ClassVar[MoodbookError]
+
+    def __init__(self, field_name: str, pattern: str, fast: bool = True) -> None:
+        raise InvalidQueryError(pattern, self.reason)
 
 
 def meets(query: Query, item: Any) -> bool:
@@ -111,20 +130,27 @@ class MoodbookPlugin(BeetsPlugin):
     def __init__(self) -> None:
         super().__init__("moodbook")
         self.config.add({"auto": True, "write": False, "model": "open", "catalogue": ""})
+        self._missing: MoodbookError | None = None
+        feels: type[FieldQuery[str]]
         try:
-            self._voice = Voice(self.config["model"].as_str())
+            self._loaded = Voice(self.config["model"].as_str())
+            words = self._loaded.words
+            self._fields = {score_field(word) for word in words}
+            if len(self._fields) < len(words) or MODEL in self._fields:
+                raise ModelError("two words of this model would be one field; rename them")
+            feels = type("FeelsQuery", (FeelsQuery,), {"tags": words})
         except MoodbookError as error:
-            raise UserError(f"moodbook: {error}") from error
-        words = self._voice.words
-        scores = {score_field(word): types.NULL_FLOAT for word in words}
-        if len(scores) < len(words) or MODEL in scores:
-            raise UserError("moodbook: two words of this model would be one field; rename them")
+            # The library is of use without: scores that are there stay numbers.
+            self._log.warning("the model cannot be used: {}", error)
+            self._missing = error
+            self._fields = _stored_fields()
+            feels = type("MuteQuery", (MuteQuery,), {"reason": error})
         self.item_types: Mapping[str, types.Type[Any, Any]] = {
             WORDS: types.SEMICOLON_SPACE_DSV,
             MODEL: types.STRING,
-            **scores,
+            **dict.fromkeys(self._fields, types.NULL_FLOAT),
         }
-        self.item_queries = {"feels": type("FeelsQuery", (FeelsQuery,), {"tags": words})}
+        self.item_queries = {"feels": feels}
         if self.config["auto"].get(bool):
             self.import_stages = [self.imported]
             if self.config["write"].get(bool):
@@ -151,18 +177,31 @@ class MoodbookPlugin(BeetsPlugin):
 
     def placed(self, session: ImportSession, task: ImportTask) -> None:
         """Write the moods of what was imported, once it is in its place."""
+        items = []
+        for item in task.imported_items():
+            path = Path(os.fsdecode(item.path))
+            if path.is_symlink():
+                self._log.warning("not written: {} is a link to the file that was imported, which stays as it is", path)
+            else:
+                items.append(item)
         with self._errors_logged():
-            self._write(task.imported_items())
+            self._write(items)
 
     def _command(self, lib: Library, options: optparse.Values, arguments: list[str]) -> None:
         items = list(lib.items(arguments))
-        wanted = [item for item in items if options.force or item.get(MODEL) != self._model]
         with self._errors_said():
+            wanted = [item for item in items if options.force or item.get(MODEL) != self._model]
             failed = self._hear(wanted)
             if options.write or self.config["write"].get(bool):
                 failed += self._write(items)
         if failed:
             raise UserError(f"moodbook: {failed} of {len(items)} items could not be heard or written")
+
+    @property
+    def _voice(self) -> Voice:
+        if self._missing is not None:
+            raise self._missing
+        return self._loaded
 
     @property
     def _model(self) -> str:
@@ -182,6 +221,9 @@ class MoodbookPlugin(BeetsPlugin):
             item[MODEL] = self._model
             for strength in result.strengths:
                 item[score_field(strength.tag)] = strength.probability
+            # Words that another model had, or this one before it was fitted again, are not its words.
+            for field in [key for key in item if key.startswith(f"{WORDS}_") and key not in {MODEL, *self._fields}]:
+                del item[field]
             item.store()
         return failed
 
@@ -238,3 +280,15 @@ class MoodbookPlugin(BeetsPlugin):
             yield
         except MoodbookError as error:
             self._log.warning("imported without moods: {}", error)
+
+
+def _stored_fields() -> set[str]:
+    """Name the fields of scores that the library of beets holds; none where there is no library yet."""
+    statement = "SELECT DISTINCT key FROM item_attributes WHERE substr(key, 1, ?) = ?"
+    start = f"{WORDS}_"
+    try:
+        address = f"{Path(config['library'].as_filename()).as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as library:
+            return {key for (key,) in library.execute(statement, (len(start), start))} - {MODEL}
+    except sqlite3.Error:
+        return set()

@@ -166,7 +166,46 @@ def test_a_file_that_cannot_be_heard_is_named(beet: Callable[..., Beet], music: 
     assert [("moodbook_model" in item) for item in items(tmp_path)] == [False, True, True]
 
 
+def test_without_its_model_the_library_can_still_be_asked(
+    beet: Callable[..., Beet], music: Path, tmp_path: Path
+) -> None:
+    run = beet()
+    run("import", "-q", str(music))
+    from beets.library import Library
+
+    library = Library(str(tmp_path / "beets.db"), str(tmp_path / "library"))
+    for item in library.items():
+        item["moodbook_gone"] = 0.5  # A word of the model before this one.
+        item.store()
+    library._close()
+    run("moodbook", "-f")
+    heard = items(tmp_path)
+    assert not any("moodbook_gone" in item for item in heard)
+    settings = tmp_path / "beets" / "config.yaml"
+    settings.write_text(settings.read_text().replace("model: ", "model: /nowhere"))
+    scores = sorted(float(item["moodbook_epic"]) for item in heard)
+    listed = run("ls", "-f", "$title", f"moodbook_epic:{scores[1] - 1e-9}..")
+    assert len(set(listed.split()) & set(NAMES)) == 2
+    assert "moodbook: the model cannot be used: there is no model" in listed
+    assert "Traceback" not in listed
+    assert "there is no model" in run("ls", "feels:epic", code=1).split("the model cannot be used")[1]
+    assert "there is no model" in run("moodbook", code=1)
+
+
+def test_what_is_linked_to_is_not_written(beet: Callable[..., Beet], music: Path, tmp_path: Path) -> None:
+    run = beet(write="yes")
+    settings = tmp_path / "beets" / "config.yaml"
+    settings.write_text(settings.read_text().replace("copy: yes", "link: yes"))
+    before = {path.name: path.read_bytes() for path in music.iterdir()}
+    assert run("import", "-q", str(music)).count("is a link to the file that was imported") == len(NAMES)
+    assert all("moodbook_model" in item for item in items(tmp_path))
+    assert {path.name: path.read_bytes() for path in music.iterdir()} == before
+
+
 def test_fields_of_words_with_spaces() -> None:
     from beetsplug.moodbook import score_field
 
     assert score_field("Late Night!") == "moodbook_late_night"
+    words = ("тёмный", "светлый", "暗い", "明るい", "हिन्दी", "🔥", "❄", "1", "!", "?")
+    assert len({score_field(word) for word in words}) == len(words)
+    assert score_field("ТЁМНЫЙ") == score_field("тёмный") == "moodbook_тёмный"

@@ -261,7 +261,8 @@ def test_a_run_that_was_killed_goes_on(mirror: Mirror) -> None:
     """What kill -9 leaves: half a package, half a track, and a whole track that no manifest names yet."""
     content = (mirror.server.root / mirror.file(0)).read_bytes()
     write_bytes(mirror.folder / "archives" / (Path(mirror.file(0)).name + ".part"), content[:1000])
-    write_bytes(mirror.folder / VALIDATION / (OGG + ".part"), b"half")
+    half = mirror.folder / VALIDATION / OGG
+    write_bytes(half.with_name(f".{half.name}.{'0' * 16}.part"), b"half")
     write_bytes(mirror.folder / VALIDATION / WAV, mirror.music[WAV])
     assert mirror.fetch().placed == 6
     mirror.assert_complete()

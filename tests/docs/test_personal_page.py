@@ -28,6 +28,17 @@ def test_every_option_and_verb_of_the_page_exists() -> None:
         assert option in helps, option
 
 
+def test_no_command_of_the_page_writes_what_another_has_learned_from() -> None:
+    commands = re.findall(r"^\$ moodbook (.*)$", PAGE, re.MULTILINE)
+    written = {name for command in commands for name in re.findall(r"-o (\S+)", command)}
+    examples = {
+        name for command in commands if "-o" not in command for name in re.findall(r"\S+\.(?:m3u8|csv)", command)
+    }
+    listed = set(re.findall(r"`(\S+\.csv)`", PAGE))
+    assert len(written) == 2
+    assert not written & (examples | listed)
+
+
 def test_the_columns_of_the_page_are_those_of_the_table() -> None:
     (head,) = re.findall(r"^word .*$", PAGE, re.MULTILINE)
     source = (DOCS.parent / "src" / "moodbook" / "cli" / "personal.py").read_text(encoding="utf-8")

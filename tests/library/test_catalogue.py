@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +39,42 @@ def test_it_is_made_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("MOODBOOK_CATALOGUE")
     monkeypatch.setenv("MOODBOOK_DATA", str(tmp_path))
     assert catalogue_path() == tmp_path / "catalogue.sqlite"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
+def test_it_is_read_where_nothing_can_be_written(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    # Not in tmp_path: pytest's own folders above it are closed to the user whom root becomes here.
+    with tempfile.TemporaryDirectory() as name:
+        folder, path = Path(name), Path(name) / "c.sqlite"
+        with Catalogue(path, create=True) as made:
+            enter(made, made.use_model(tiny_bundle), "/a.flac", [0.5] * 4)
+        assert [file.name for file in folder.iterdir()] == ["c.sqlite"]
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        root = os.geteuid() == 0
+        try:
+            if root:
+                os.seteuid(65_534)
+            with Catalogue(path) as catalogue:
+                assert [track.path for track in search(catalogue, "")] == [Path("/a.flac")]
+                with pytest.raises(CatalogueError, match="cannot use the catalogue"):
+                    catalogue.use_model(tiny_bundle)
+        finally:
+            if root:
+                os.seteuid(0)
+            folder.chmod(0o755)
+        # What the log holds and only it must not be passed over.
+        (folder / "c.sqlite-wal").write_bytes(b"x" * 100)
+        folder.chmod(0o555)
+        try:
+            if root:
+                os.seteuid(65_534)
+            with pytest.raises(CatalogueError, match="cannot use the catalogue"):
+                Catalogue(path)
+        finally:
+            if root:
+                os.seteuid(0)
+            folder.chmod(0o755)
 
 
 @pytest.mark.parametrize("version", range(1, VERSION))
@@ -229,8 +266,10 @@ def exported(catalogue: Catalogue, model: Model) -> list:
 
 
 def test_tables_are_read_back(exported: list, model: Model, tmp_path: Path) -> None:
-    for ending in export.SUFFIXES:
-        export.export(tmp_path / f"t{ending}", exported, model.tags)
+    for format in export.FORMATS:
+        # Twice: what is there the second time is known for our own.
+        for _ in range(2):
+            export.export(tmp_path / f"t{format.suffix}", exported, model.tags)
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -326,14 +326,30 @@ def test_new_music_gets_its_words_with_the_next_scan(catalogue: Catalogue, model
     assert catalogue.find_model().name == "mine"
     (track,) = search(catalogue, "path:new")
     assert track.probabilities["gym"] > 0.8
-    # Fitted again, the words in the catalogue are old, and that is said.
+    # Fitted again, the words in the catalogue are brought up to date.
     changed = json.loads((head.folder / HEAD_FILE).read_text())
     changed["words"][0]["threshold"] = 0.123
     (head.folder / HEAD_FILE).write_text(json.dumps(changed))
-    (problem,) = refresh_heads(catalogue, model)
-    assert "moodbook personal apply mine" in problem
-    apply_head(catalogue, read_head("mine"))
+    assert refresh_heads(catalogue, model) == []
     assert [(known.name, known.base is None) for known in catalogue.models()] == [("mine", False), ("tiny", True)]
+    assert catalogue.find_model().thresholds[0] == 0.123
+
+
+def test_words_whose_head_cannot_be_used_stay_as_they_were(
+    catalogue: Catalogue, model: Model, library: list[str]
+) -> None:
+    head = fit_gym(catalogue, model)
+    apply_head(catalogue, head)
+    facts = json.loads((head.folder / HEAD_FILE).read_text())
+    for content, said in (({**facts, "base_sha256": "f" * 64}, "on what another model hears"), ({}, "cannot load")):
+        (head.folder / HEAD_FILE).write_text(json.dumps(content))
+        catalogue.enter_model(
+            model.name, model.sha256, model.tags, dict(zip(model.tags, model.thresholds, strict=True))
+        )
+        (problem,) = refresh_heads(catalogue, model)
+        assert said in problem
+        assert catalogue.find_model().name == "mine"
+        assert search(catalogue, "gym")
 
 
 def test_suggestions_tell_most(catalogue: Catalogue, model: Model, library: list[str]) -> None:
@@ -408,6 +424,7 @@ def test_every_source_is_read(tmp_path: Path) -> None:
         ("l.csv", "path,words\nx,a\x07b\n", "is no word"),
         ("l.csv", f"path,words\nx,{'w' * 101}\n", "is no word"),
         ("l.csv", "path,words\n", "names no music"),
+        ("l.csv", "path,words\nx,a;?\n", "stands beside words"),
         ("l.m3u8", "#EXTM3U\n", "names no music"),
         ("l.txt", "x", "cannot take words from"),
     ],
@@ -418,6 +435,12 @@ def test_a_source_that_cannot_be_used_is_refused(tmp_path: Path, name: str, cont
         read_source(str(tmp_path / name))
     with pytest.raises(DataError, match="there is no"):
         read_source(str(tmp_path / "nowhere"))
+
+
+def test_a_folder_of_music_alone_tells_how_to_name_it(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").touch()
+    with pytest.raises(DataError, match=r"For one word for all of it: WORD='.*'"):
+        read_source(str(tmp_path))
 
 
 @given(st.binary(max_size=200), st.sampled_from(["a.csv", "a.m3u8"]))
@@ -434,7 +457,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
 def test_moods_that_moodbook_wrote_teach_nothing(
     catalogue: Catalogue, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    enter(catalogue, model, "/own", [0.5] * 4, metadata=Metadata(moods=("gym", "late night")))
+    enter(catalogue, model, "/own", [0.5] * 4, metadata=Metadata(moods=("gym; late night;",)))
     enter(catalogue, model, "/ours", [0.5] * 4, metadata=Metadata(moods=("epic",)))
     enter(catalogue, model, "/none", [0.5] * 4)
     fields = {"own": {"MOOD": ["gym"]}, "ours": {"MOOD": ["epic"], "MOODBOOK_SCORES": ["{}"]}}
@@ -551,6 +574,51 @@ def test_the_verbs_from_labels_to_search(
     assert len(read_head("mine").config.examples) == 64
     similar = call("similar", tracks[0].path.name, "--limit", 2)
     assert similar.exit_code in (0, 2)
+
+
+def test_fitting_anew_keeps_what_it_drops_and_brings_search_up_to_date(
+    catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracks = search(catalogue, "", sort="path")
+    monkeypatch.setattr(
+        "moodbook.library.personal.examples.find_payload",
+        lambda catalogue, path: next((t.payload_id for t in tracks if t.path == path), None),
+    )
+
+    def fit(name: str, chosen: slice, words: dict[str, str], *options: str) -> Result:
+        lines = [f"{track.path},{words.get(track.path.parent.name, '')}" for track in tracks[chosen]]
+        (tmp_path / name).write_text("\n".join(["path,words", *lines]))
+        done = call("personal", "fit", tmp_path / name, *options)
+        assert done.exit_code == 0, done.output
+        return done
+
+    fit("all.csv", slice(None, None, 1), {"gym": "gym", "sofa": "sofa"})
+    assert call("personal", "apply").exit_code == 0
+    assert "dropped" not in fit("all.csv", slice(None, None, 1), {"gym": "gym", "sofa": "sofa"}).stderr
+    before = read_head("mine")
+    done = fit("half.csv", slice(None, None, 2), {"gym": "pump"})
+    said = "moodbook: 60 examples of the last time are dropped, and the words gym, sofa; they are kept as mine.before-1"
+    assert said in done.stderr
+    kept = read_head("mine.before-1")
+    assert kept.config.model_copy(update={"name": "mine"}) == before.config
+    np.testing.assert_array_equal(kept.weights, before.weights)
+    # The words stood in the catalogue: the new ones do, without another command.
+    assert "120 recordings have scores now for pump" in done.stderr
+    assert [known.name for known in catalogue.models()] == ["mine", "tiny"]
+    assert call("search", "pump").exit_code == 0
+    # A head that is damaged is not lost either.
+    (head_folder("mine") / WEIGHTS_FILE).write_bytes(b"")
+    assert (
+        "what is left of them is kept as mine.before-2" in fit("half.csv", slice(None, None, 2), {"gym": "pump"}).stderr
+    )
+    assert (head_folder("mine.before-2") / HEAD_FILE).exists()
+
+    forgotten = call("personal", "forget", "mine")
+    assert forgotten.stderr == "moodbook: the words mine are forgotten; tiny is used now\n"
+    assert [known.name for known in catalogue.models()] == ["tiny"]
+    again = call("personal", "forget", "mine")
+    assert (again.exit_code, "there are: none" in again.stderr) == (2, True)
+    assert call("personal", "apply").exit_code == 0
 
 
 def test_own_words_are_written_into_files(

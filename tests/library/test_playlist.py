@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moodbook.errors import DataError
-from moodbook.library.playlist import SUFFIXES, write_playlist, write_smart_playlist
+from moodbook.library.playlist import FORMATS, write_playlist, write_smart_playlist
 from moodbook.library.query import Query, parse_query
 from moodbook.library.search import Track
-from moodbook.model.writers import check_suffix
+from moodbook.outputs import MARK, check_output
 from moodbook.tags import TagSet
 
 XSPF = "{http://xspf.org/ns/0/}"
@@ -95,6 +95,7 @@ def test_what_is_written_about_a_track(tmp_path: Path) -> None:
 
     assert (tmp_path / "x.m3u8").read_text(encoding="utf-8").split("\n") == [
         "#EXTM3U",
+        f"# {MARK}",
         "#PLAYLIST:Line\\x0abreak",
         "#EXTINF:61,Ö - A & <B>",
         "a.flac",
@@ -127,7 +128,7 @@ def test_the_old_playlist_stands_where_the_new_cannot_be_written(
 
 def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"use one of \.m3u8, \.xspf, \.nsp"):
-        check_suffix("x.pls", SUFFIXES)
+        check_output("x.pls", FORMATS)
     with pytest.raises(DataError, match="made of rules"):
         write_playlist(tmp_path / "x.nsp", [], "x")
 
@@ -138,7 +139,14 @@ TAGS = TagSet(("calm", "dark"))
 def rules(tmp_path: Path, query: str, limit: int | None = None) -> dict:
     parsed: Query = parse_query(query, TAGS)
     write_smart_playlist(tmp_path / "x.nsp", parsed, "Name", limit)
-    return json.loads((tmp_path / "x.nsp").read_bytes())
+    document: dict = json.loads((tmp_path / "x.nsp").read_bytes())
+    assert document.pop("comment") == MARK
+    return document
+
+
+def test_rules_need_a_condition(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="needs a condition, such as length>0:01"):
+        rules(tmp_path, "")
 
 
 def test_a_query_becomes_rules(tmp_path: Path) -> None:

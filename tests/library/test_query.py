@@ -95,6 +95,8 @@ def test_what_a_query_means(text: str, query: Query) -> None:
         ("length:5", 6, "expected > >= < <= = or != behind 'length'"),
         ("length<soon", 7, "expected a time in seconds or as 5:00 or 1:02:03, got 'soon'"),
         ("length<1:2:3:4", 7, "expected a time"),
+        ("length<5:99", 7, "go up to 59, got 5:99"),
+        ("length<1:60:00", 7, "go up to 59, got 1:60:00"),
         ("length<٣", 7, "expected a time"),
         ("artist>x", 6, "expected : (contains), = (is) or != behind 'artist'"),
         ("artist:", 7, "expected a text behind 'artist'"),

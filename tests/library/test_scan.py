@@ -130,6 +130,16 @@ def test_a_disk_that_is_not_mounted_forgets_nothing(tree: Tree, scan, tmp_path: 
     assert kinds(scan(root, forget=True)) == {"unchanged": 1, "forgotten": 1}
 
 
+def test_a_mistyped_name_is_no_scan(tree: Tree, scan, catalogue: Catalogue) -> None:
+    root = tree({"a.flac": "lava"})
+    with pytest.raises(DataError, match=r"there is no '.*nope'; name the folders"):
+        scan(root / "nope")
+    assert catalogue.known_files() == {}
+    assert kinds(scan(root, root / "nope")) == {"new": 1, "failed": 1, "heard": 1}
+    (root / "a.flac").unlink()
+    assert kinds(scan(root / "a.flac"))["failed"] == 1
+
+
 def test_what_is_gone_below_a_linked_folder_is_seen(tree: Tree, scan, tmp_path: Path) -> None:
     root = tree({"a.flac": "lava", "b.flac": "taiko"})
     (tmp_path / "link").symlink_to(root)

@@ -188,3 +188,23 @@ def test_nothing_is_decided_where_there_is_no_music(catalogue: Catalogue, model:
     assert (talk.path.name, talk.decided, talk.music) == ("talk", (), 0.2)
     assert talk.to_dict()["music"] == 0.2
     assert {tag.tag: tag.decided for tag in measure(catalogue, model).tags}["calm"] == 2
+
+
+def test_a_text_that_is_no_utf8_finds_the_name_that_is_none(catalogue: Catalogue, model: Model) -> None:
+    enter(catalogue, model, "/caf\udce9.mp3", [0.5] * 4)
+    enter(catalogue, model, "/cafe.mp3", [0.5] * 4)
+    assert [track.path.name for track in search(catalogue, "path:caf\udce9")] == ["caf\udce9.mp3"]
+    for text in ("artist:\udce9", "mood:\udcff", "path:\ud800", "album=\udfff"):
+        assert search(catalogue, text) == []
+    with pytest.raises(QueryError):
+        search(catalogue, "caf\udce9")
+
+
+def test_a_sort_is_named_in_any_case(catalogue: Catalogue, model: Model) -> None:
+    enter(catalogue, model, "/a", [0.5, 0.1, 0.5, 0.5])
+    enter(catalogue, model, "/b", [0.5, 0.9, 0.5, 0.5])
+    for name in ("dark", "DARK", "Dark"):
+        assert [str(track.path) for track in search(catalogue, "", sort=name)] == ["/b", "/a"]
+    assert [str(track.path) for track in search(catalogue, "", sort="PATH")] == ["/a", "/b"]
+    with pytest.raises(DataError, match="cannot sort by 'darker'"):
+        search(catalogue, "", sort="darker")

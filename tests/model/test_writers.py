@@ -13,7 +13,8 @@ import pytest
 
 from moodbook.errors import DataError
 from moodbook.model.scores import TagFailure, TagScores
-from moodbook.model.writers import JsonLinesWriter, check_suffix, open_writer
+from moodbook.model.writers import FORMATS, JsonLinesWriter, open_writer
+from moodbook.outputs import check_output
 from moodbook.tags import TagSet
 
 TAGS = TagSet(("calm", 'da"rk', "path"))
@@ -78,7 +79,7 @@ def test_a_record_can_be_read_as_soon_as_it_is_written(tmp_path):
 def test_the_file_appears_when_it_is_complete(tmp_path):
     target = tmp_path / "out.jsonl"
     target.write_text("old")
-    with open_writer(target, TAGS) as writer:
+    with open_writer(target, TAGS, force=True) as writer:
         writer.write(SCORES)
         assert target.read_text() == "old"
 
@@ -91,7 +92,7 @@ def test_a_run_that_breaks_leaves_the_old_file_and_no_litter(tmp_path):
     target.write_text("old")
 
     def break_off() -> None:
-        with open_writer(target, TAGS) as writer:
+        with open_writer(target, TAGS, force=True) as writer:
             writer.write(SCORES)
             raise KeyboardInterrupt
 
@@ -102,7 +103,7 @@ def test_a_run_that_breaks_leaves_the_old_file_and_no_litter(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
-def test_what_a_killed_run_left_is_taken_over(tmp_path):
+def test_what_a_killed_run_left_is_removed(tmp_path):
     (tmp_path / "out.jsonl.part").write_text("the user's own")
     script = f"""
 import os, signal
@@ -115,7 +116,9 @@ with open_writer({str(tmp_path / "out.jsonl")!r}, TagSet(("calm",))) as writer:
     os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode != 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.jsonl.part", "out.jsonl.part"]
+    left, own = sorted(path.name for path in tmp_path.iterdir())
+    assert left.startswith(".out.jsonl.")
+    assert own == "out.jsonl.part"
 
     with open_writer(tmp_path / "out.jsonl", TAGS) as writer:
         writer.write(FAILURE)
@@ -136,7 +139,7 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch, call
     monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
     with (
         pytest.raises(DataError, match=r"cannot write '.*out\.jsonl': No space left"),
-        open_writer(target, TAGS) as writer,
+        open_writer(target, TAGS, force=True) as writer,
     ):
         writer.write(SCORES)
     monkeypatch.undo()
@@ -180,4 +183,4 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 @pytest.mark.parametrize("name", ["out.txt", "out", "out.json", ".csv"])
 def test_an_unknown_ending_lists_the_known(name):
     with pytest.raises(DataError, match=r"use one of \.jsonl, \.csv"):
-        check_suffix(name)
+        check_output(name, FORMATS)

@@ -6,7 +6,11 @@ import io
 import sys
 from collections.abc import Iterable
 from itertools import islice
-from typing import TextIO
+from typing import Annotated, TextIO
+
+import typer
+
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file even where Moodbook has not written it.")]
 
 _BAR_CELLS = 20
 _LISTED_LINES = 10

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,14 @@ import typer
 
 from moodbook.cli.catalogue import CatalogueOption, JsonOption, ModelOption, open_catalogue, shown_path
 from moodbook.cli.errors import ends_with_exit_code
-from moodbook.cli.output import say_list, utf8_stdout
+from moodbook.cli.output import ForceOption, say_list, utf8_stdout
 from moodbook.cli.progress import ProgressLine
-from moodbook.errors import DataError
+from moodbook.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from moodbook.library.catalogue import Catalogue
     from moodbook.library.personal import Figure, Head, Suggestion
 
 personal = typer.Typer(
@@ -55,7 +57,9 @@ def fit(
 ) -> None:
     """Learn words of your own from examples: which of your music has them.
 
-    Nothing is listened to: scan the music first. Examples are
+    Nothing is listened to: scan the music first. What was learned before under
+    the same name is replaced, or kept with --add; of what would be lost a copy
+    stays (NAME.before-1). Examples are
       a playlist         gym.m3u8: all of it has the word "gym"
       a folder           its folders' names are the words of what is in them
       a CSV file         columns path and words ("gym;loud"; nothing: none)
@@ -104,6 +108,7 @@ def fit(
         if add:
             said = {**words.read_head(name).config.examples, **said}
         examples = words.gather(opened, base, said, others=others)
+        in_use = any(model.name == name and model.base is not None for model in opened.models())
     if unknown:
         say_list("examples were left out", len(unknown), (f"{failure.path}: {failure.reason}" for failure in unknown))
     if examples.unheard:
@@ -113,12 +118,17 @@ def fit(
         )
     with ProgressLine("learning", len(examples.words)).shown() as progress:
         fitted = words.fit_words(examples, on_progress=progress.update)
-    head = words.write_head(folder, fitted.facts(name, base, examples), fitted.weights)
+    facts = fitted.facts(name, base, examples)
+    _keep_what_goes(folder, set(examples.by_hash()), {word.word for word in fitted.words})
+    head = words.write_head(folder, facts, fitted.weights)
     if fitted.refused:
         lines = (f"{refused.word}: {refused.reason}" for refused in fitted.refused)
         say_list("words cannot be learned yet", len(fitted.refused), lines)
     _show(head, as_json)
-    sys.stderr.write(f"moodbook: to use these words: moodbook personal apply{_named(name)}\n")
+    if in_use:
+        _apply(head, catalogue)
+    else:
+        sys.stderr.write(f"moodbook: to use these words: moodbook personal apply{_named(name)}\n")
 
 
 @personal.command("show")
@@ -138,7 +148,8 @@ def apply(name: NameArgument = _NAME, catalogue: CatalogueOption = None) -> None
     From then on search, playlist, stats and export know them, beside the words
     of the model; a word of yours takes the place of the model's of the same
     name. Scans keep them up to date. `moodbook write --model NAME` writes your
-    words, and only them, into files. After fitting again, apply again.
+    words, and only them, into files. Fitting again brings them up to date, and
+    `moodbook personal forget` takes them out again.
 
     Examples:
       moodbook personal apply
@@ -147,17 +158,37 @@ def apply(name: NameArgument = _NAME, catalogue: CatalogueOption = None) -> None
       moodbook write ~/Music --model mine
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from moodbook.library.catalogue import Catalogue, catalogue_path
-    from moodbook.library.personal import apply_head, read_head
+    from moodbook.library.personal import read_head
+
+    _apply(read_head(name), catalogue)
+
+
+@personal.command("forget")
+@ends_with_exit_code
+def forget(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the words are called together.")],
+    catalogue: CatalogueOption = None,
+) -> None:
+    """Take words of your own out of the catalogue; what was learned stays on the disk.
+
+    Search, playlist, stats and export then know the words of the model again.
+    `moodbook personal apply` brings yours back.
+
+    Example:
+      moodbook personal forget mine
+    """
     from moodbook.model.scores import printable
 
-    head = read_head(name)
-    path = catalogue or catalogue_path()
-    with Catalogue(path):  # It must be there: only a scan makes one.
-        pass
-    with Catalogue(path, create=True) as opened, opened.scan_lock():
-        _, entered = apply_head(opened, head)
-    sys.stderr.write(f"moodbook: {entered} recordings have scores now for {printable(', '.join(head.words))}\n")
+    with _writing(catalogue) as opened:
+        models = opened.models()
+        found = [model for model in models if model.base is not None and model.name == name]
+        if not found:
+            listed = ", ".join(model.name for model in models if model.base is not None) or "none"
+            raise DataError(f"no words called {name!r} are in the catalogue (there are: {listed})")
+        for model in found:
+            opened.drop_model(model)
+        used = opened.find_model().name
+    sys.stderr.write(f"moodbook: the words {printable(name)} are forgotten; {printable(used)} is used now\n")
 
 
 @personal.command("suggest")
@@ -169,6 +200,7 @@ def suggest(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write a CSV file to fill in, for personal fit --add."),
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     catalogue: CatalogueOption = None,
 ) -> None:
@@ -180,18 +212,24 @@ def suggest(
     leave nothing where none fits; "?" means not answered), and fit again.
 
     Examples:
-      moodbook personal suggest --limit 10 -o labels.csv
-      moodbook personal fit labels.csv --add
+      moodbook personal suggest --limit 10 -o questions.csv
+      moodbook personal fit questions.csv --add
+
+    A file with answers in it is not replaced unless --force is given.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library.personal import read_head
     from moodbook.library.personal import suggest as choose
+    from moodbook.library.personal.questions import FORMATS, write_questions
+    from moodbook.outputs import check_output
 
+    if output is not None:
+        check_output(output, FORMATS, force=force)
     head = read_head(name)
     with open_catalogue(catalogue, head.config.base_sha256) as (opened, base):
         suggestions = choose(opened, base, head, limit)
     if output is not None:
-        _write_questions(output, suggestions)
+        write_questions(output, suggestions, force=force)
         sys.stderr.write(
             f"moodbook: {len(suggestions)} tracks in {output}: put their words in the place of the question marks, "
             f"then: moodbook personal fit {output} --add{_named(name, ' --name')}\n"
@@ -208,23 +246,51 @@ def suggest(
         _print_suggestions(suggestions)
 
 
+@contextmanager
+def _writing(path: Path | None) -> Iterator[Catalogue]:
+    """Open a catalogue that is there for writing, alone."""
+    from moodbook.library.catalogue import Catalogue, catalogue_path
+
+    place = path or catalogue_path()
+    with Catalogue(place):  # It must be there: only a scan makes one.
+        pass
+    with Catalogue(place, create=True) as opened, opened.scan_lock():
+        yield opened
+
+
+def _apply(head: Head, catalogue: Path | None) -> None:
+    from moodbook.library.personal import apply_head
+    from moodbook.model.scores import printable
+
+    with _writing(catalogue) as opened:
+        _, entered = apply_head(opened, head)
+    sys.stderr.write(f"moodbook: {entered} recordings have scores now for {printable(', '.join(head.words))}\n")
+
+
+def _keep_what_goes(folder: Path, examples: set[str], words: set[str]) -> None:
+    """Set the head that is replaced aside where it knows examples or words that the new one does not, and say so."""
+    from moodbook.library.personal import find_head, read_head, set_aside
+    from moodbook.model.scores import printable
+
+    if find_head(folder) is None:
+        return
+    try:
+        before = read_head(folder).config
+    except ModelError as error:
+        sys.stderr.write(f"moodbook: {printable(str(error))}; what is left of them is kept as {set_aside(folder)}\n")
+        return
+    examples_lost = len(before.examples.keys() - examples)
+    words_lost = [facts.word for facts in before.words if facts.word not in words]
+    if examples_lost or words_lost:
+        named = f", and the words {', '.join(words_lost)}" if words_lost else ""
+        sys.stderr.write(
+            f"moodbook: {examples_lost} examples of the last time are dropped{printable(named)}; they are kept as "
+            f"{set_aside(folder)}. To have both, fit with --add\n"
+        )
+
+
 def _named(name: str, option: str = "") -> str:
     return "" if name == _NAME else f"{option} {name}"
-
-
-def _write_questions(path: Path, suggestions: list[Suggestion]) -> None:
-    from moodbook.files import whole_file
-    from moodbook.library.personal.sources import UNANSWERED
-
-    try:
-        with whole_file(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["path", "words", "in doubt"])
-            for suggestion in suggestions:
-                doubts = " ".join(f"{word} {probability:.2f}" for word, probability in suggestion.doubts)
-                rows.writerow([suggestion.track.path, UNANSWERED, doubts])
-    except OSError as error:
-        raise DataError(f"cannot write '{path}': {error.strerror or error}; choose another place") from error
 
 
 def _show(head: Head, as_json: bool) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from moodbook.cli.catalogue import CatalogueOption, ModelOption, open_catalogue, pointing_at_mistakes
 from moodbook.cli.errors import ends_with_exit_code
+from moodbook.cli.output import ForceOption
 from moodbook.cli.similar import find_seed
 from moodbook.errors import DataError
 
@@ -40,6 +41,7 @@ def playlist(
     absolute: Annotated[
         bool, typer.Option("--absolute", help="Name files from the root, not from the playlist's folder.")
     ] = False,
+    force: ForceOption = False,
     model: ModelOption = None,
     catalogue: CatalogueOption = None,
 ) -> None:
@@ -60,12 +62,12 @@ def playlist(
     your files, so it follows the library; it can ask for tags, not for scores.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from moodbook.library.playlist import SUFFIXES, write_playlist, write_smart_playlist
+    from moodbook.library.playlist import FORMATS, write_playlist, write_smart_playlist
     from moodbook.library.query import parse_query
     from moodbook.library.search import search
-    from moodbook.model.writers import check_suffix
+    from moodbook.outputs import check_output
 
-    suffix = check_suffix(output, SUFFIXES)
+    suffix = check_output(output, FORMATS, force=force)
     if (from_tag is None) != (to_tag is None):
         raise DataError("an arc needs both --from and --to")
     if like is not None and from_tag is not None:
@@ -76,7 +78,7 @@ def playlist(
         if suffix == ".nsp":
             if like is not None or from_tag is not None:
                 raise DataError("Navidrome's rules have no --like and no arc; write an .m3u8 or .xspf")
-            write_smart_playlist(output, condition, name, limit)
+            write_smart_playlist(output, condition, name, limit, force=force)
             sys.stderr.write(f"moodbook: wrote the rules to {output}\n")
             return
         tracks = search(opened, condition, model=chosen)
@@ -87,7 +89,7 @@ def playlist(
         tracks = tracks[: limit or _LIMIT]
         if not tracks:
             raise DataError("nothing in the catalogue is like this, so there is no playlist; ask for less")
-        write_playlist(output, tracks, name, absolute=absolute)
+        write_playlist(output, tracks, name, absolute=absolute, force=force)
     sys.stderr.write(f"moodbook: wrote {len(tracks)} tracks to {output}\n")
 
 

@@ -11,7 +11,7 @@ import typer
 
 from moodbook.cli.catalogue import CatalogueOption, ModelOption, open_catalogue, pointing_at_mistakes
 from moodbook.cli.errors import ends_with_exit_code
-from moodbook.cli.output import bar, utf8_stdout
+from moodbook.cli.output import ForceOption, bar, utf8_stdout
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -84,6 +84,7 @@ def export(
             "--output", "-o", metavar="FILE", help="Where to: .csv, .jsonl or .parquet. Else JSON lines here."
         ),
     ] = None,
+    force: ForceOption = False,
     model: ModelOption = None,
     catalogue: CatalogueOption = None,
 ) -> None:
@@ -101,11 +102,11 @@ def export(
     from moodbook.library.search import search
 
     if output is not None:
-        tables.check_table(output)
+        tables.check_table(output, force=force)
     with pointing_at_mistakes(), open_catalogue(catalogue, model) as (opened, chosen):
         tracks = search(opened, query, model=chosen, sort="path")
     if output is None:
         tables.write_json_lines(utf8_stdout(), tracks)
     else:
-        tables.export(output, tracks, chosen.tags)
+        tables.export(output, tracks, chosen.tags, force=force)
         sys.stderr.write(f"moodbook: wrote {len(tracks)} recordings to {output}\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.output import bar, clock, say_list, utf8_stdout
+from moodbook.cli.output import ForceOption, bar, clock, say_list, utf8_stdout
 from moodbook.cli.precision import PrecisionName, PrecisionOption
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, DataError
@@ -36,6 +36,7 @@ def tag(
             "--output", "-o", metavar="FILE", help="Write the records to FILE (.jsonl or .csv), when all done."
         ),
     ] = None,
+    force: ForceOption = False,
     top: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the N strongest tags of each.")] = None,
     first_segment: Annotated[
         bool, typer.Option("--first-segment", help="Hear only the first 23.8 s, as the 2019 paper did.")
@@ -71,10 +72,11 @@ def tag(
     from moodbook import audio
     from moodbook.model.scores import TagFailure
     from moodbook.model.tagger import Tagger
-    from moodbook.model.writers import JsonLinesWriter, check_suffix, open_writer
+    from moodbook.model.writers import FORMATS, JsonLinesWriter, open_writer
+    from moodbook.outputs import check_output
 
     if output is not None:
-        check_suffix(output)
+        check_output(output, FORMATS, force=force)
     unlisted: list[AudioError] = []
     links: list[Path] = []
     files = list(audio.find(paths, on_error=unlisted.append, on_link=links.append))
@@ -90,7 +92,7 @@ def tag(
     with ExitStack() as stack:
         writers: list[RecordWriter] = []
         if output is not None:
-            writers.append(stack.enter_context(open_writer(output, tagger.tags, top)))
+            writers.append(stack.enter_context(open_writer(output, tagger.tags, top, force=force)))
         if as_json or (output is None and not sys.stdout.isatty()):
             writers.append(JsonLinesWriter(utf8_stdout(), top))
         elif sys.stdout.isatty():

@@ -14,7 +14,7 @@ import typer
 from moodbook.cli.catalogue import CatalogueOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.filetags import ask, files, say_findings, say_waiting, show_plan, show_results, undo_named
-from moodbook.cli.output import say_list
+from moodbook.cli.output import ForceOption, say_list
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, CatalogueError, DataError
 from moodbook.model import DEFAULT_MODEL
@@ -46,8 +46,10 @@ def write(
     merge: Annotated[bool, typer.Option("--merge", help="Add to the moods that files have.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the moods that files have.")] = False,
     plan: Annotated[
-        Path | None, typer.Option("--plan", metavar="FILE", help="Save what would be written, and write nothing.")
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="Save what would be written as FILE (.json), and write nothing."),
     ] = None,
+    force: ForceOption = False,
     apply: Annotated[
         Path | None, typer.Option("--apply", metavar="FILE", help="Write what a saved plan says; no model listens.")
     ] = None,
@@ -96,7 +98,11 @@ def write(
     if apply is not None and plan is not None:
         raise typer.BadParameter("--plan and --apply exclude each other")
     from moodbook.library.filetags import load_plan, look_again, read_words, save_plan
+    from moodbook.library.filetags.plan import FORMATS
+    from moodbook.outputs import check_output
 
+    if plan is not None:
+        check_output(plan, FORMATS, force=force)
     if apply is not None:
         made = load_plan(apply)
         made.failures.clear()  # They were told when the plan was made.
@@ -107,7 +113,7 @@ def write(
             choice = {"top": top, "minimum": minimum, "words": None if words is None else read_words(words, tags)}
             made = _make_plan(paths or [], policy, choice, scores)
     if plan is not None:
-        save_plan(made, plan)
+        save_plan(made, plan, force=force)
         show_plan(made, as_json=as_json)
         sys.stderr.write(f"moodbook: saved; to write it: moodbook write --apply {plan}\n")
         failed = len(made.failures)

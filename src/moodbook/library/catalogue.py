@@ -112,7 +112,7 @@ class Catalogue:
         with self._refusals_said():
             if create:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+            self.connection = self._connect(create)
         try:
             with self._refusals_said():
                 self._prepare(create)
@@ -131,6 +131,24 @@ class Catalogue:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+
+    def _connect(self, create: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        if create:
+            return connection
+        try:
+            read_version(connection)
+        except sqlite3.OperationalError as error:
+            # Beside a catalogue that is read SQLite makes two files, which a disk that is only read does not take. It
+            # can do without where nobody writes: there is nothing in the log of what was written last.
+            log = self.path.with_name(self.path.name + "-wal")
+            code = getattr(error, "sqlite_errorname", "") or ""
+            if not code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")) or (is_there(log) and log.stat().st_size):
+                return connection  # Its refusal is said when it is used.
+            connection.close()
+            address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+            connection = sqlite3.connect(address, uri=True, isolation_level=None)
+        return connection
 
     def _prepare(self, create: bool) -> None:
         version = read_version(self.connection)

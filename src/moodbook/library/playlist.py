@@ -16,14 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from moodbook.errors import DataError
-from moodbook.files import whole_file
 from moodbook.library.query import And, Comparison, Decided, Length, Not, Or, Query, Score, TextField
 from moodbook.library.search import Track
 from moodbook.model.scores import printable
-from moodbook.model.writers import check_suffix
+from moodbook.outputs import MARK, Format, begins, check_output, output_file
 
-SUFFIXES = (".m3u8", ".xspf", ".nsp")
-"""Endings of a file name that say which format to write."""
+_M3U8_START = f"#EXTM3U\n# {MARK}\n"
+_XSPF_START = f'<?xml version="1.0" encoding="UTF-8"?>\n<!-- {MARK} -->\n'
+_NSP_START = f'{{\n "comment": "{MARK}",\n'
+FORMATS = (
+    Format(".m3u8", "a playlist", begins(_M3U8_START)),
+    Format(".xspf", "a playlist", begins(_XSPF_START)),
+    Format(".nsp", "a smart playlist", begins(_NSP_START)),
+)
+"""What can be written. A playlist of the owner's own making, or of a player, lacks the remark and is not replaced."""
 _MOST_PLAYLIST_BYTES = 64 << 20  # A million long names.
 _XSPF = "http://xspf.org/ns/0/"
 _OPPOSITES: dict[Comparison, Comparison] = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "=": "!=", "!=": "="}
@@ -36,7 +42,9 @@ _NSP_FIELDS: dict[TextField, str] = {
 }
 
 
-def write_playlist(path: Path, tracks: Iterable[Track], title: str, *, absolute: bool = False) -> None:
+def write_playlist(
+    path: Path, tracks: Iterable[Track], title: str, *, absolute: bool = False, force: bool = False
+) -> None:
     """Write tracks in order, as M3U8 or XSPF; the file is old or new, never half.
 
     Args:
@@ -44,16 +52,17 @@ def write_playlist(path: Path, tracks: Iterable[Track], title: str, *, absolute:
         tracks: What to play.
         title: Of the playlist.
         absolute: Name files from the root, else from the folder of the playlist, so that both can be moved together.
+        force: Replace a file that is no playlist of Moodbook's.
 
     Raises:
-        DataError: The ending is another, or the file cannot be written.
+        DataError: The ending is another, the file must not be replaced, or it cannot be written.
     """
-    suffix = check_suffix(path, SUFFIXES)
+    suffix = check_output(path, FORMATS, force=force)
     if suffix == ".nsp":
         raise DataError("a Navidrome smart playlist is made of rules, not of tracks; use .m3u8 or .xspf for a list")
     folder = None if absolute else Path(os.path.realpath(path.absolute().parent))
     text = m3u8(tracks, title, folder) if suffix == ".m3u8" else xspf(tracks, title, folder)
-    _write(path, text)
+    _write(path, text, force)
 
 
 def read_m3u8(path: Path) -> list[Path]:
@@ -86,17 +95,22 @@ def _file_name(line: bytes) -> Path | None:
     return None if b"\0" in name else Path(os.fsdecode(name.removeprefix(b"/") if os.name == "nt" else name))
 
 
-def write_smart_playlist(path: Path, query: Query, title: str, limit: int | None = None) -> None:
+def write_smart_playlist(
+    path: Path, query: Query, title: str, limit: int | None = None, *, force: bool = False
+) -> None:
     """Write a query as a Navidrome smart playlist.
 
     Raises:
-        DataError: The query asks for what Navidrome does not know, or the file cannot be written.
+        DataError: The query asks for nothing, or for what Navidrome does not know; the file must not be replaced, or it
+            cannot be written.
     """
+    if query == And(()):
+        raise DataError("a smart playlist needs a condition, such as length>0:01 for all music")
     rules = _rules(query)
     if not rules.keys() & {"all", "any"}:
         rules = {"all": [rules]}
-    document = {"name": printable(title), **rules, **({} if limit is None else {"limit": limit})}
-    _write(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    document = {"comment": MARK, "name": printable(title), **rules, **({} if limit is None else {"limit": limit})}
+    _write(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n", force)
 
 
 def m3u8(tracks: Iterable[Track], title: str, folder: Path | None) -> str:
@@ -107,7 +121,7 @@ def m3u8(tracks: Iterable[Track], title: str, folder: Path | None) -> str:
         title: Of the playlist.
         folder: Names are given from here; None gives them from the root.
     """
-    lines = ["#EXTM3U", f"#PLAYLIST:{printable(title)}"]
+    lines = [*_M3U8_START.splitlines(), f"#PLAYLIST:{printable(title)}"]
     for track in tracks:
         seconds = -1 if track.duration_seconds is None else round(track.duration_seconds)
         lines += [f"#EXTINF:{seconds},{printable(_caption(track))}", _m3u8_name(track.path, folder)]
@@ -131,7 +145,7 @@ def xspf(tracks: Iterable[Track], title: str, folder: Path | None) -> str:
         if track.duration_seconds is not None:
             _child(entry, "duration", str(round(1000 * track.duration_seconds)))
     ElementTree.indent(root, " ")
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+    return _XSPF_START + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def _rules(query: Query) -> dict[str, Any]:
@@ -173,12 +187,9 @@ def _duration_rule(length: Length) -> dict[str, Any]:
     return {"any": [_duration_rule(Length(strict, length.seconds)), _duration_rule(Length("=", length.seconds))]}
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        with whole_file(path) as part:
-            part.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise DataError(f"cannot write '{path}': {error.strerror}; choose another place") from error
+def _write(path: Path, text: str, force: bool) -> None:
+    with output_file(path, FORMATS, force=force) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _from(path: Path, folder: Path) -> str:

@@ -273,6 +273,8 @@ class _Parser:
         if match is None:
             self._fail(first, f"expected a time in seconds or as 5:00 or 1:02:03, got {text or first.text!r}.")
         hours, minutes, seconds = match.groups()
+        if (minutes and float(seconds) >= 60) or (hours and int(minutes) >= 60):
+            self._fail(first, f"seconds and minutes behind a ':' go up to 59, got {text}.")
         return Length(
             cast(Comparison, comparison.text), 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
         )

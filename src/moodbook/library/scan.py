@@ -19,7 +19,7 @@ from typing import Any
 from moodbook import audio
 from moodbook.audio.worker import DEFAULT_LIMITS, Limits, Lost, WorkerPool
 from moodbook.errors import AudioError, DataError
-from moodbook.files import is_folder
+from moodbook.files import is_folder, is_there
 from moodbook.library.catalogue import Catalogue, KnownFile, Model
 from moodbook.library.identity import CHANGED_MEANWHILE, Stat, identify
 from moodbook.model.listening import Hearing, listen_isolated
@@ -111,13 +111,14 @@ def scan(
     Raises:
         CatalogueError: Another scan is running, or the catalogue cannot be written.
         WorkerError: No worker process can start.
-        DataError: No root was named.
+        DataError: No root was named, or nothing is and was there of what was named.
     """
     started = time.monotonic()
     # The files below a folder that is a link stand in the catalogue by the folder that it points to.
     places = [Path(os.path.realpath(root)) if is_folder(root) else absolute(root) for root in roots]
     if not places:
         raise DataError("no folder was named; name the folders that hold the music")
+    _check_named(catalogue, places)
     with catalogue.scan_lock(), WorkerPool(jobs, limits) as pool:
         run = _Scan(catalogue, tagger, pool, on_progress)
         run.look(places)
@@ -125,6 +126,14 @@ def scan(
         run.settle(places, forget)
     run.summary.seconds = time.monotonic() - started
     return run.summary
+
+
+def _check_named(catalogue: Catalogue, roots: list[Path]) -> None:
+    """Tell a mistyped name from music that has gone, which the catalogue knows."""
+    if any(root.is_symlink() or is_there(root) for root in roots):
+        return
+    if not any(path.is_relative_to(root) for path in catalogue.known_files() for root in roots):
+        raise DataError(f"there is no '{roots[0]}'; name the folders that hold the music")
 
 
 class _Scan:

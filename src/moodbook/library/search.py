@@ -115,7 +115,10 @@ def search(
     model = catalogue.find_model() if model is None else model
     if isinstance(query, str):
         query = parse_query(query, model.tags)
-    if sort not in SORTS and sort not in model.tags:
+    names = (*SORTS, *model.tags)
+    if sort not in names:  # A tag "Length" is still a tag.
+        sort = next((name for name in names if name.casefold() == sort.casefold()), sort)
+    if sort not in names:
         raise DataError(
             f"cannot sort by {sort!r}; sort by one of {', '.join(SORTS)}, or a tag: {', '.join(model.tags)}"
         )
@@ -259,7 +262,7 @@ class _Condition:
             self.parameters.append(query.seconds)
             return f"coalesce(payload.duration_seconds {_COMPARISONS[query.comparison]} ?, 0)"
         if isinstance(query, Text):
-            self.parameters += [fold(query.text), query.whole]
+            self.parameters += [fold(_valid(query.text)), query.whole]
             return f"{'list_matches' if query.field == 'mood' else 'text_matches'}({_COLUMNS[query.field]}, ?, ?)"
         if isinstance(query, Not):
             return f"NOT {self.sql(query.part)}"
@@ -278,6 +281,20 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
+def _text(name: bytes) -> str:
+    r"""Give the name of a file as text, each byte that is no UTF-8 as ``\xNN``."""
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _valid(text: str) -> str:
+    """Give a text that a user typed as names are compared: its bytes, too, may be no UTF-8."""
+    return _text(b"".join(_bytes(sign) for sign in text))
+
+
+def _bytes(sign: str) -> bytes:
+    return sign.encode("utf-8", "surrogateescape" if "\udc80" <= sign <= "\udcff" else "backslashreplace")
+
+
 def _add_functions(connection: sqlite3.Connection) -> None:
     def score(packed: bytes, column: int) -> float:
         value: float = _FLOAT32.unpack_from(packed, _FLOAT32.size * column)[0]
@@ -290,10 +307,7 @@ def _add_functions(connection: sqlite3.Connection) -> None:
     def list_matches(texts: str, wanted: str, whole: int) -> bool:
         return any(matches(text, wanted, whole) for text in json.loads(texts))
 
-    def path_text(path: bytes) -> str:
-        return path.decode("utf-8", "backslashreplace")
-
     connection.create_function("score", 2, score, deterministic=True)
     connection.create_function("text_matches", 3, matches, deterministic=True)
     connection.create_function("list_matches", 3, list_matches, deterministic=True)
-    connection.create_function("path_text", 1, path_text, deterministic=True)
+    connection.create_function("path_text", 1, _text, deterministic=True)

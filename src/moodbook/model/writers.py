@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TextIO, runtime_checkable
 
 from moodbook.errors import DataError
-from moodbook.files import PART_SUFFIX, place
+from moodbook.files import link_target, part_beside, place
 from moodbook.model.scores import TagFailure, TagScores
+from moodbook.outputs import Format, begins, check_output, first_line
 from moodbook.tags import TagSet
 
-SUFFIXES = (".jsonl", ".csv")
-"""Endings of a file name that say which format to write."""
+_OWN_COLUMNS = ("path", "error", "duration_seconds", "padded", "decided")
+"""Columns of a CSV table before those of the tags."""
 
 
 @runtime_checkable
@@ -60,7 +61,7 @@ class CsvWriter:
         self._names = tags.names
         # A tag may be called like a column of ours; a prefix keeps the names apart.
         columns = (f"tag:{name}" for name in self._names)
-        self._rows.writerow(["path", "error", "duration_seconds", "padded", "decided", *columns])
+        self._rows.writerow([*_OWN_COLUMNS, *columns])
 
     def write(self, result: TagScores | TagFailure) -> None:
         """Write one row."""
@@ -78,37 +79,42 @@ class CsvWriter:
         )
 
 
-def check_suffix(path: str | Path, suffixes: Sequence[str] = SUFFIXES) -> str:
-    """Give the ending of an output file, in lower case, which chooses its format.
+def _is_ours(path: Path) -> bool:
+    try:
+        record = json.loads(first_line(path))
+    except ValueError:
+        return False
+    return isinstance(record, dict) and "path" in record and ("error" in record or "taggram" in record)
 
-    Raises:
-        DataError: It is none of `suffixes`.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in suffixes:
-        raise DataError(f"cannot tell the format of '{path}' from its ending; use one of {', '.join(suffixes)}")
-    return suffix
+
+_KIND = "a table of tagged files"
+FORMATS = (Format(".jsonl", _KIND, _is_ours), Format(".csv", _KIND, begins(",".join(_OWN_COLUMNS))))
+"""What records can be written as."""
 
 
 @contextmanager
-def open_writer(path: str | Path, tags: TagSet, top: int | None = None) -> Iterator[RecordWriter]:
+def open_writer(
+    path: str | Path, tags: TagSet, top: int | None = None, *, force: bool = False
+) -> Iterator[RecordWriter]:
     """Write records to a file that appears under its name complete and on disk, or not at all.
 
-    Until then they stand in ``.NAME.part`` beside it. What a killed run left there, the next one writes over.
+    Until then they stand in a hidden part beside it; see `moodbook.files`.
 
     Args:
         path: Where to; its ending, .jsonl or .csv, chooses the format.
         tags: The tags of the model.
         top: Keep only so many tags of each track; None keeps all.
+        force: Replace a file that is no table of this kind.
 
     Raises:
-        DataError: The ending is unknown, or the file cannot be written.
+        DataError: The ending is unknown, the file must not be replaced, or it cannot be written.
     """
     target = Path(path)
-    suffix = check_suffix(target)
-    draft = target.with_name(f".{target.name}{PART_SUFFIX}")
-    try:
+    suffix = check_output(target, FORMATS, force=force)
+    real = link_target(target)
+    with ExitStack() as stack:
         with _errors_name(target):
+            draft = stack.enter_context(part_beside(real))
             stream = draft.open("w", encoding="utf-8", newline="")
         try:
             with _errors_name(target):
@@ -121,10 +127,7 @@ def open_writer(path: str | Path, tags: TagSet, top: int | None = None) -> Itera
             with suppress(OSError):
                 stream.close()
         with _errors_name(target):
-            place(draft, target)
-    finally:
-        with suppress(OSError):
-            draft.unlink()
+            place(draft, real)
 
 
 class _FileWriter:

@@ -233,6 +233,6 @@ class TestDocument:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(os, "fsync", refuse)
-        with pytest.raises(PlanError, match="No space left on device"):
+        with pytest.raises(DataError, match="No space left on device"):
             save_plan(build_plan([]), tmp_path / "plan.json")
         assert list(tmp_path.iterdir()) == []

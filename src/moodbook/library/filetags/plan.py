@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moodbook import audio
 from moodbook.errors import AudioError, PlanError, TagError
-from moodbook.files import whole_file
 from moodbook.library.filetags.fields import FieldNames, Fields, moods
 from moodbook.library.filetags.formats import tag_format, typed_errors
 from moodbook.library.filetags.paths import decode_path, encode_path
@@ -27,6 +26,7 @@ from moodbook.library.filetags.rewrite import (
     read_state,
 )
 from moodbook.model.scores import TagFailure, TagStrength, strongest
+from moodbook.outputs import Format, begins, output_file
 
 VERSION = 1
 """Of the document; one of another version is refused."""
@@ -262,11 +262,20 @@ class _PlanDocument(BaseModel):
     failures: list[_NoteDocument] = []
 
 
-def save_plan(plan: Plan, path: Path) -> None:
+FORMATS = (Format(".json", "a plan", begins('{\n "kind": "moodbook plan",\n')),)
+"""What a plan is saved as."""
+
+
+def save_plan(plan: Plan, path: Path, *, force: bool = False) -> None:
     """Write a plan as JSON, whole or not at all.
 
+    Args:
+        plan: What to write.
+        path: Where to, ending in .json.
+        force: Replace a file that is no plan.
+
     Raises:
-        PlanError: The file cannot be written.
+        DataError: The ending is another, the file must not be replaced, or it cannot be written.
     """
     document: dict[str, Any] = {
         "kind": "moodbook plan",
@@ -293,11 +302,8 @@ def save_plan(plan: Plan, path: Path) -> None:
         ],
     }
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-    try:
-        with whole_file(path) as part:
-            part.write_bytes(text.encode("utf-8"))
-    except OSError as error:
-        raise PlanError(f"cannot write the plan {str(path)!r}: {error.strerror}") from error
+    with output_file(path, FORMATS, force=force) as part:
+        part.write_bytes(text.encode("utf-8"))
 
 
 def load_plan(path: Path) -> Plan:

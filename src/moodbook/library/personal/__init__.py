@@ -17,6 +17,7 @@ from moodbook.library.personal.head import (
     heads_folder,
     list_heads,
     read_head,
+    set_aside,
     write_head,
 )
 from moodbook.library.personal.sources import Statement, read_moods, read_source
@@ -43,6 +44,7 @@ __all__ = [
     "read_source",
     "refresh_heads",
     "resolve",
+    "set_aside",
     "suggest",
     "write_head",
 ]

@@ -48,6 +48,8 @@ def apply_head(catalogue: Catalogue, head: Head) -> tuple[Model, int]:
 def refresh_heads(catalogue: Catalogue, model: Model) -> list[str]:
     """Give new recordings the words of every head that was applied to this catalogue and stands on a model.
 
+    Words that were fitted again are applied as they are now. Where a head cannot be used, what it said before stays.
+
     Args:
         catalogue: Opened with `create`.
         model: What has scanned.
@@ -64,14 +66,16 @@ def refresh_heads(catalogue: Catalogue, model: Model) -> list[str]:
         if applied.base == model.sha256:
             try:
                 head = read_head(applied.name)
-                if head.sha256 != applied.sha256:
+                if head.config.base_sha256 != model.sha256:
                     raise ModelError(
-                        f"the words '{applied.name}' were fitted again; use them with: "
-                        f"moodbook personal apply {applied.name}"
+                        f"the words '{applied.name}' were fitted again on what another model hears; fit them again "
+                        f"on {model.name}, or scan with {head.config.base_name}"
                     )
                 apply_head(catalogue, head)
             except ModelError as error:
                 problems.append(str(error))
+                thresholds = dict(zip(applied.tags, applied.thresholds, strict=True))
+                catalogue.enter_model(applied.name, applied.sha256, applied.tags, thresholds, base=applied.base)
     return problems
 
 

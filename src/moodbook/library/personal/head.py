@@ -10,6 +10,7 @@ Like a model bundle it is read with every claim checked, and nothing in it is ex
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ WEIGHTS_FILE: Final = "head.safetensors"
 NEVER = 1.0
 """Threshold of a word that is never decided: no probability is above it."""
 _WEIGHTS = "head.weights"
+_MOST_STEM_CHARACTERS = 80  # A name has 100 at most.
 _MOST_JSON_BYTES = 32 << 20  # Two hundred thousand examples.
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -211,6 +213,29 @@ def read_head(name_or_folder: str | Path) -> Head:
         return _read(folder)
     except (OSError, ModelError) as error:
         raise ModelError(f"cannot load the words '{folder}': {error}. Fit them again") from error
+
+
+def set_aside(folder: Path) -> str:
+    """Keep a head that is about to be replaced, under a name of its own that is free, and give that name.
+
+    A head that cannot be read is moved there as it is.
+
+    Raises:
+        ModelError: The system refuses.
+    """
+    stem = f"{folder.name[:_MOST_STEM_CHARACTERS]}.before-"
+    number = next(number for number in itertools.count(1) if not is_there(folder.with_name(f"{stem}{number}")))
+    kept = folder.with_name(f"{stem}{number}")
+    try:
+        head = read_head(folder)
+    except ModelError:
+        try:
+            folder.rename(kept)
+        except OSError as error:
+            raise ModelError(f"cannot move the words '{folder}' aside: {error.strerror or error}") from error
+    else:
+        write_head(kept, {**head.config.model_dump(exclude={"files"}), "name": kept.name}, head.weights)
+    return kept.name
 
 
 def write_head(folder: Path, facts: Mapping[str, object], weights: Float[np.ndarray, "words features"]) -> Head:

@@ -65,7 +65,10 @@ def read_source(source: str) -> list[Statement]:
         wanted = f"a folder or {', '.join(PLAYLISTS)}" if named else f"a folder, {', '.join(PLAYLISTS)} or .csv"
         raise DataError(f"cannot take words from '{path}': expected {wanted}")
     if not statements:
-        raise DataError(f"'{path}' names no music, so nothing can be learned from it")
+        hint = ""
+        if is_folder(path) and not named:
+            hint = f"; its folders' names would be the words. For one word for all of it: WORD='{path}'"
+        raise DataError(f"'{path}' names no music, so nothing can be learned from it{hint}")
     return [Statement(found.path, tuple(check_word(word, path) for word in found.words)) for found in statements]
 
 
@@ -76,6 +79,8 @@ def check_word(word: str, where: object) -> str:
         DataError: It is empty, too long, or holds what no search could ask for.
     """
     clean = word.strip()
+    if clean == UNANSWERED:
+        raise DataError(f"'{where}': {UNANSWERED!r} stands beside words; take it away, or leave it alone there")
     if not clean or len(clean) > MOST_CHARACTERS or not clean.isprintable() or SEPARATOR in clean:
         raise DataError(
             f"'{where}': {word!r:.120} is no word; take 1 to {MOST_CHARACTERS} characters, without {SEPARATOR!r}"
@@ -99,7 +104,9 @@ def read_moods(catalogue: Catalogue) -> tuple[list[Statement], int]:
         if _is_ours(track.path):
             written += 1
         else:
-            words = [word.strip() for word in track.moods if word.strip() and SEPARATOR not in word]
+            # Many programs write several moods into one value.
+            words = [word.strip() for mood in track.moods for word in mood.split(SEPARATOR)]
+            words = [word for word in words if word not in ("", UNANSWERED)]
             statements.append(Statement(track.path, tuple(word[:MOST_CHARACTERS] for word in words)))
     return statements, written
 
