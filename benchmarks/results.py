@@ -2,7 +2,8 @@
 
     python benchmarks/results.py                                     every bench whose data is here
     python benchmarks/results.py --bench macleod --only probe-mel    some of it
-    python benchmarks/results.py --vqvae runs/open                   with a finished step 1 instead of training one
+    python benchmarks/results.py --vqvae runs/open --plain-vqvae runs/plain   with finished steps 1, trained by
+                                                                     `moodbook train vqvae`, instead of training them
 
 Benches: `macleod` (Kevin MacLeod's own words with 8 tracks or more; each of the five folds is the test once, the next
 one the validation; scores are means over the five tests) and `taffc` (112 moods of AllMusic, the split
@@ -10,7 +11,9 @@ by artist that its list fixes). Everything is chosen on validation. What is comp
 again; a system that is not there yet is a dash.
 
 Probes are logistic regressions, C chosen on validation: on mean, spread and movement of the log-mel (`probe-mel`), and
-on musicnn's last hidden layer (`probe-musicnn`). The others are recipes.
+on musicnn's last hidden layer (`probe-musicnn`). The others are recipes. The paper's runs are its systems at a quarter
+of its width, VQ-VAE and classifier, on the step 1 of `open` without the teacher; they and VGG-ish hear whole tracks as
+ours does and have its rate, crops and start (experiment 3: that helps them), and stop after five epochs without gain.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from moodbook.datasets.cache import FeatureCache
 from moodbook.evaluation.intervals import interval, resample_counts, resample_ranks
 from moodbook.evaluation.metrics import evaluate, roc_auc
 from moodbook.features import DEFAULT_FEATURES
+from moodbook.networks.config import CNNConfig, GRUConfig
 from moodbook.tags import TagSet, read_tags
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, read_recipe
@@ -51,8 +55,11 @@ ROWS = {
     "probe-mel": "mel statistics + logistic regression",
     "probe-musicnn": "musicnn's features + logistic regression",
     "vggish": "VGG-ish, from scratch",
-    "run-2": "Run-2 at the open model's width: fixed VQ-VAE + GRU",
-    "run-4": "Run-4 at the open model's width: fixed VQ-VAE + CNN",
+    "run-1": "Run-1 at a quarter of its width: VQ-VAE + GRU",
+    "run-2": "Run-2 at a quarter of its width: fixed VQ-VAE + GRU",
+    "run-3": "Run-3 at a quarter of its width: VQ-VAE + CNN",
+    "run-4": "Run-4 at a quarter of its width: fixed VQ-VAE + CNN",
+    "run-5": "Run-5 at a quarter of its width: VQ-VAE Type-2 + GRU",
     OURS: "ours (recipe `open`)",
 }
 
@@ -170,28 +177,45 @@ def trained(recipe: Recipe, vqvae: Path | None) -> Predict:
     return predict
 
 
-def systems(vqvae: Path | None) -> dict[str, tuple[Predict, tuple[int, ...]]]:
+def systems(
+    vqvae: Path | None, plain: Path | None, plain_type_2: Path | None
+) -> dict[str, tuple[Predict, tuple[int, ...]]]:
     """Every system by name, and the seeds it is measured with."""
     ours = read_recipe("open")
     # The benches have chosen their tags; whether something is music is not measured here.
     ours = ours.model_copy(update={"data": ours.data.model_copy(update={"min_tracks": 0}), "presence": None})
-    whole = {"data": ours.data, "features": ours.features}
-
-    def row(name: str) -> Recipe:
-        recipe = read_recipe(name)
-        if recipe.vqvae is None:
-            return recipe.model_copy(update=whole)
-        return recipe.model_copy(update={**whole, "vqvae": ours.vqvae, "step_1": ours.step_1})
-
     return {
-        "popularity": (trained(row("popularity"), None), (0,)),
+        "popularity": (trained(_beside(ours, "popularity"), None), (0,)),
         "probe-mel": (probe(mel_statistics), (0,)),
         "probe-musicnn": (probe(musicnn_embedding), (0,)),
-        "vggish": (trained(row("vggish"), None), SEEDS),
-        "run-2": (trained(row("run-2"), vqvae), SEEDS),
-        "run-4": (trained(row("run-4"), vqvae), SEEDS),
+        "vggish": (trained(_beside(ours, "vggish"), None), SEEDS),
+        **{
+            f"run-{number}": (trained(_beside(ours, f"run-{number}"), plain_type_2 if number == 5 else plain), SEEDS)
+            for number in range(1, 6)
+        },
         OURS: (trained(ours, vqvae), SEEDS),
     }
+
+
+def _beside(ours: Recipe, name: str) -> Recipe:
+    """Give a system of the paper on the music, the step 1 and the training of ours."""
+    recipe = read_recipe(name)
+    learning = {"max_epochs": 30, "patience": 5, "update_vqvae": recipe.step_2.update_vqvae}
+    plainly = {"calibrate": False, "decision_precision": None}
+    update: dict[str, object] = {
+        "data": ours.data,
+        "features": ours.features,
+        "step_2": ours.step_2.model_copy(update={**learning, **plainly}),
+    }
+    if recipe.vqvae is not None and ours.vqvae is not None and ours.step_1 is not None:
+        sizes = {"width": ours.vqvae.width, "codebook_size": ours.vqvae.codebook_size}
+        update["vqvae"] = recipe.vqvae.model_copy(update=sizes)
+        update["step_1"] = ours.step_1.model_copy(update={"teacher": None})
+    if isinstance(recipe.classifier, GRUConfig):
+        update["classifier"] = recipe.classifier.model_copy(update={"hidden": 64, "dense": (128, 64)})
+    elif isinstance(recipe.classifier, CNNConfig):
+        update["classifier"] = recipe.classifier.model_copy(update={"channels": 2, "hidden": 64, "dense": 64})
+    return recipe.model_copy(update=update)
 
 
 def measure(bench: Bench, name: str, seed: int, predict: Predict, work: Path, compute: bool) -> np.ndarray | None:
@@ -265,7 +289,12 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=tuple(ROWS), default=tuple(ROWS), help="compute these alone")
     parser.add_argument("--work", type=Path, default=Path("runs/results"), help="where everything is kept")
     parser.add_argument("--taffc-audio", type=Path, default=None, help="folder with Q1 ... Q4 of the TAFFC clips")
-    parser.add_argument("--vqvae", type=Path, default=None, help="a finished run of the recipe `open`")
+    parser.add_argument("--vqvae", type=Path, default=None, help="a finished step 1 of the recipe `open`")
+    parser.add_argument(
+        "--plain-vqvae", type=Path, default=None, help="the same without a teacher, for the paper's runs"
+    )
+    parser.add_argument("--plain-type-2", type=Path, default=None, help="the same of Type-2, for Run-5")
+    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="compute these alone")
     arguments = parser.parse_args()
     benches = []
     if "macleod" in arguments.bench and (SHARED / "macleod").is_dir():
@@ -277,9 +306,11 @@ def main() -> int:
         return 0
     for bench in benches:
         predictions: dict[str, list[np.ndarray]] = {}
-        for name, (predict, seeds) in systems(arguments.vqvae).items():
+        all_systems = systems(arguments.vqvae, arguments.plain_vqvae, arguments.plain_type_2)
+        for name, (predict, seeds) in all_systems.items():
             for seed in seeds:
-                scores = measure(bench, name, seed, predict, arguments.work, name in arguments.only)
+                compute = name in arguments.only and seed in arguments.seeds
+                scores = measure(bench, name, seed, predict, arguments.work, compute)
                 if scores is not None:
                     predictions.setdefault(name, []).append(scores)
         print(table(bench, predictions) + "\n", flush=True)
