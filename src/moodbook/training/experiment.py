@@ -26,6 +26,7 @@ from moodbook.networks.vqvae import VQVAE
 from moodbook.training.calibration import fit_scaling, fold_in
 from moodbook.training.checkpoint import weights_sha256
 from moodbook.training.examples import Examples
+from moodbook.training.folds import HeldOut, become_mean, folds_of, join
 from moodbook.training.given import LearnedVQVAE, open_vqvae
 from moodbook.training.loop import train_step
 from moodbook.training.machine import Machine, resolve_precision
@@ -34,7 +35,16 @@ from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, StepConfig
 from moodbook.training.run_folder import CACHE, METRICS, STEP_1, STEP_2, MetricsLog, open_run
 from moodbook.training.step import Plan, StepSummary, read_weights
-from moodbook.training.tagger import Step2, encode_codes, load_vqvae, predict, require_measurable, segment_logits
+from moodbook.training.tagger import (
+    LearnedTagger,
+    Step2,
+    encode_codes,
+    load_vqvae,
+    popularity,
+    predict,
+    require_measurable,
+    segment_logits,
+)
 from moodbook.training.teacher.hearing import TeacherHearing
 from moodbook.training.vqvae import Step1
 
@@ -57,21 +67,6 @@ class Prepared:
     tracks: dict[Split, tuple[Track, ...]]
     dropped: tuple[SkippedTrack, ...]
     unreadable: tuple[SkippedTrack, ...]
-
-
-@dataclass(frozen=True)
-class LearnedTagger:
-    """What step 2 learned.
-
-    Args:
-        network: The network with the weights of the best epoch.
-        summary: How the step ended.
-        codes: The cached codes of every segment; None unless the VQ-VAE is fixed.
-    """
-
-    network: TaggingNetwork
-    summary: StepSummary
-    codes: CodeCache | None
 
 
 class Experiment:
@@ -231,6 +226,37 @@ class Experiment:
         recipe = self.recipe
         fixed = learned is not None and not recipe.step_2.update_vqvae
         codes = self._codes(prepared, learned) if learned is not None and fixed else None
+        train, validation = (prepared.tracks[split] for split in LEARNED_FROM)
+        networks, summaries, held_out = [], [], []
+        for number, fold in enumerate(folds_of(train, validation, recipe.step_2.folds, recipe.seed), start=1):
+            here = replace(prepared, tracks={**prepared.tracks, "train": fold.train, "validation": fold.held_out})
+            network, summary = self._classifier(here, learned, codes, number)
+            networks.append(network)
+            summaries.append(summary)
+            if recipe.step_2.calibrate or recipe.step_2.folds > 1:
+                examples = self._inputs(here, "validation", codes)
+                logits = segment_logits(network, examples, self.machine, recipe.step_2.batch_size, "float32")
+                held_out.append(HeldOut(fold.held_out, examples, logits))
+        network, said = networks[0], join(held_out) if held_out else None
+        if len(networks) > 1:
+            become_mean(network, networks[1:])
+        if recipe.step_2.calibrate and said is not None:
+            scaling = fit_scaling(said.logits, said.examples, self.dataset.ground_truth(said.tracks))
+            self.display.note(f"calibrated: logits times {scaling.slope:.3f}, plus {scaling.shift:.3f}")
+            fold_in(network, scaling)
+            said = said.scaled(scaling)
+        return LearnedTagger(network, tuple(summaries), codes, said)
+
+    def _classifier(
+        self, prepared: Prepared, learned: LearnedVQVAE | None, codes: CodeCache | None, fold: int
+    ) -> tuple[TaggingNetwork, StepSummary]:
+        """Train the classifier of one fold, counted from 1; each but the first has a folder in that of the step."""
+        recipe = self.recipe
+        folder, metrics = STEP_2, self._metrics
+        if fold > 1:
+            folder = f"{STEP_2}/fold-{fold}"
+            metrics = MetricsLog(self.folder / folder / METRICS)
+            self.display.note(f"fold {fold} of {recipe.step_2.folds}")
         step = Step2(
             recipe.network,
             len(self.dataset.tags),
@@ -242,13 +268,18 @@ class Experiment:
             recipe.step_2.update_vqvae,
             recipe.step_2.start_at_prior,
         )
-        summary = train_step(
-            step, self._plan(recipe.step_2, STEP_2, prepared), self.machine, self._metrics, self.display
-        )
+        plan = self._plan(recipe.step_2, folder, prepared)
+        summary = train_step(step, plan, self.machine, metrics, self.display)
         step.network.to(self.machine.device)
-        if recipe.step_2.calibrate:
-            self._calibrate(step.network, self._inputs(prepared, "validation", codes), prepared)
-        return LearnedTagger(step.network, summary, codes)
+        return step.network, summary
+
+    def held_out(
+        self, prepared: Prepared, tagger: LearnedTagger | None
+    ) -> tuple[tuple[Track, ...], Float32[np.ndarray, "tracks tags"]]:
+        """Score the tracks that thresholds may be fitted on: the validation split, or every track of the folds."""
+        if tagger is None or tagger.held_out is None or len(tagger.summaries) == 1:
+            return prepared.tracks["validation"], self.probabilities(prepared, tagger, "validation")
+        return tagger.held_out.tracks, tagger.held_out.probabilities()
 
     def probabilities(
         self, prepared: Prepared, tagger: LearnedTagger | None, split: Split
@@ -256,7 +287,7 @@ class Experiment:
         """Score the tracks of a split; without a tagger by popularity."""
         tracks = prepared.tracks[split]
         if tagger is None:
-            return np.tile(self.popularity(prepared), (len(tracks), 1))
+            return np.tile(popularity(self.ground_truth(prepared, "train")), (len(tracks), 1))
         examples = self._inputs(prepared, split, tagger.codes)
         self.display.begin(f"scoring {len(tracks)} {split} tracks", total=len(examples))
         batch_size = self.recipe.step_2.batch_size
@@ -328,17 +359,6 @@ class Experiment:
         codes = encode_codes(vqvae, np.asarray(log_mel, dtype=np.float32), self.machine.device)
         return segment_statistics(codes.astype(np.int16), vqvae.quantizer.codebook.detach().float().cpu().numpy())
 
-    def popularity(self, prepared: Prepared) -> Float32[np.ndarray, " tags"]:
-        """Give 1 to the tag with most training tracks (the first of equals) and 0 to the others.
-
-        Source:
-            The popularity baseline of MediaEval 2019.
-        """
-        counts = self.ground_truth(prepared, "train").sum(axis=0)
-        scores = np.zeros(len(counts), dtype=np.float32)
-        scores[int(np.argmax(counts))] = 1.0
-        return scores
-
     @cached_property
     def _elsewhere(self) -> tuple[Experiment, Prepared] | None:
         """Open the other data set that step 1 learns from: an experiment of its own in the folder of the step."""
@@ -357,12 +377,6 @@ class Experiment:
             checkpoint_seconds=self._checkpoint_seconds,
         )
         return other, other.prepare(LEARNED_FROM, labelled=False)
-
-    def _calibrate(self, network: TaggingNetwork, validation: Examples, prepared: Prepared) -> None:
-        logits = segment_logits(network, validation, self.machine, self.recipe.step_2.batch_size, "float32")
-        scaling = fit_scaling(logits, validation, self.ground_truth(prepared, "validation"))
-        self.display.note(f"calibrated: logits times {scaling.slope:.3f}, plus {scaling.shift:.3f}")
-        fold_in(network, scaling)
 
     def _taught(self, prepared: Prepared, train: Examples, validation: Examples) -> tuple[Examples, Examples]:
         """Give the same segments with what the teacher hears of them."""

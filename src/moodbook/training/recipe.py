@@ -22,6 +22,7 @@ from moodbook.networks.config import (
     GRUConfig,
     NetworkConfig,
     SemanticConfig,
+    StatisticsConfig,
     VGGishConfig,
     VQVAEConfig,
 )
@@ -86,6 +87,11 @@ class Step2Config(StepConfig):
     start_at_prior: bool = False
     """True: the output layer starts by giving each tag the share of the training examples that have it, whatever the
     input. False, as the authors: it starts at random, and a short training spends its epochs on unlearning that."""
+    folds: int = Field(1, ge=1, le=20)
+    """1, as the authors: one classifier. N: the train split is cut into N - 1 parts, the validation split is one more,
+    and N classifiers each learn from all but one of them and stop early on that one. The model is their mean,
+    calibrated and given its thresholds on what each says of its part (`moodbook.training.folds`). Wants a fixed VQ-VAE
+    and a linear classifier ("statistics", "semantic")."""
     calibrate: bool = False
     """True: when the step is over, the logits are scaled by two numbers fitted on validation so that a probability
     comes true as often as it says (`moodbook.training.calibration`). False, as the authors."""
@@ -145,6 +151,12 @@ class Recipe(Config):
             raise ValueError('random_crops have nothing to choose from in a first segment: set data.segments = "all"')
         if self.step_2.decision_precision is not None and not self.step_2.calibrate:
             raise ValueError("one threshold for all tags wants calibrated probabilities: set step_2.calibrate = true")
+        linear = isinstance(self.classifier, StatisticsConfig | SemanticConfig) and not self.step_2.update_vqvae
+        if self.step_2.folds > 1 and not linear:
+            raise ValueError(
+                "step_2.folds averages classifiers that are linear on a fixed VQ-VAE: set folds = 1, or kind = "
+                '"statistics" or "semantic" and update_vqvae = false'
+            )
         return self
 
     @property

@@ -38,7 +38,8 @@ class Report:
         tracks: Scored tracks by split.
         tags: The tag axis.
         test: Scores on test, with the thresholds fitted on validation.
-        validation: Scores on validation; its F is optimistic, for its thresholds were fitted there.
+        validation: Scores of the tracks that were held out, on validation or by fold; its F is optimistic, for its
+            thresholds were fitted there.
         presence: How well music is told from noise and speech; None where the recipe does not ask for it.
         calibration_error: How far, on the mean, a probability on test is from the share of tags that come true at it.
         intervals: 95 % bootstrap intervals over the test tracks, by average ("macro") and figure ("roc_auc").

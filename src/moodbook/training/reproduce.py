@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from moodbook.datasets.check import check
 from moodbook.datasets.dataset import SPLITS, Dataset
@@ -19,8 +19,9 @@ from moodbook.model.bundle import popularity_weights, write_bundle
 from moodbook.model.card import Card, Provenance
 from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
+from moodbook.tags import TagSet
 from moodbook.training.checkpoint import write_json, write_text
-from moodbook.training.experiment import Experiment, LearnedTagger, Prepared
+from moodbook.training.experiment import Experiment, Prepared
 from moodbook.training.given import LearnedVQVAE
 from moodbook.training.machine import Machine, tuned_processor
 from moodbook.training.progress import Display
@@ -34,6 +35,7 @@ from moodbook.training.run_folder import (
     write_probabilities,
 )
 from moodbook.training.step import CHECKPOINT_SECONDS, StepSummary
+from moodbook.training.tagger import LearnedTagger, popularity
 from moodbook.training.teacher.musicnn import CREDIT as TEACHER_CREDIT
 
 POPULARITY_THRESHOLD = 0.5
@@ -86,17 +88,21 @@ def reproduce(
         if not isinstance(recipe.classifier, PopularityConfig):
             learned = experiment.step_1(prepared) if recipe.vqvae is not None else None
             tagger = experiment.step_2(prepared, learned)
-        probabilities = _probabilities(experiment, prepared, tagger)
+        held_out, held_out_scores = experiment.held_out(prepared, tagger)
+        scores = experiment.probabilities(prepared, tagger, "test")
         learned_presence = experiment.presence(prepared, tagger)
-    thresholds = _thresholds(experiment, prepared, probabilities["validation"])
-    scored = {
-        split: evaluate(
-            experiment.ground_truth(prepared, split), probabilities[split], dataset.tags, thresholds=thresholds
-        )
-        for split in ("validation", "test")
-    }
-    truth = experiment.ground_truth(prepared, "test")
-    decisions = decide(probabilities["test"], thresholds, dataset.tags)
+    if experiment.machine.is_main:
+        # Always anew: what an earlier run wrote may be the scores of other weights.
+        for split, tracks, said in (
+            ("validation", held_out, held_out_scores),
+            ("test", prepared.tracks["test"], scores),
+        ):
+            write_probabilities(
+                experiment.folder / f"{split}.csv", [track.track_id for track in tracks], said, dataset.tags
+            )
+    held_out_truth, truth = dataset.ground_truth(held_out), experiment.ground_truth(prepared, "test")
+    thresholds = _thresholds(recipe, dataset.tags, held_out_truth, held_out_scores)
+    decisions = decide(scores, thresholds, dataset.tags)
     report = Report(
         name=recipe.name,
         source=recipe.source,
@@ -105,13 +111,13 @@ def reproduce(
         seed=recipe.seed,
         tracks={split: len(tracks) for split, tracks in prepared.tracks.items()},
         tags=dataset.tags,
-        test=scored["test"],
-        validation=scored["validation"],
+        test=evaluate(truth, scores, dataset.tags, thresholds=thresholds),
+        validation=evaluate(held_out_truth, held_out_scores, dataset.tags, thresholds=thresholds),
         presence=None if learned_presence is None else learned_presence[1],
-        calibration_error=expected_calibration_error(truth, probabilities["test"]),
-        intervals=score_intervals(truth, probabilities["test"], decisions, dataset.tags, recipe.seed),
+        calibration_error=expected_calibration_error(truth, scores),
+        intervals=score_intervals(truth, scores, decisions, dataset.tags, recipe.seed),
         steps=_summaries(learned, tagger),
-        never_decided=_never_decided(experiment, prepared),
+        never_decided=_never_decided(recipe, dataset.tags, held_out_truth),
         unreadable=prepared.unreadable,
         dropped=prepared.dropped,
         rare_tags=dataset.dropped_tags,
@@ -120,7 +126,7 @@ def reproduce(
     )
     if experiment.machine.is_main:
         presence = None if learned_presence is None else learned_presence[0]
-        _write(experiment, prepared, tagger, probabilities, thresholds, presence, report)
+        _write(experiment, prepared, tagger, thresholds, presence, report)
     experiment.machine.wait()
     return report
 
@@ -190,7 +196,7 @@ def train_tagger(
         experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, vqvae, checkpoint_seconds)
         prepared = experiment.prepare(("train", "validation"), labelled=True)
         learned = experiment.step_1(prepared) if recipe.vqvae is not None else None
-        return experiment.step_2(prepared, learned).summary
+        return experiment.step_2(prepared, learned).summaries[0]
 
 
 def open_experiment(
@@ -222,47 +228,29 @@ def open_experiment(
     )
 
 
-def _probabilities(
-    experiment: Experiment, prepared: Prepared, tagger: LearnedTagger | None
-) -> dict[str, Float32[np.ndarray, "tracks tags"]]:
-    """Score validation and test, always anew: scores that an earlier run wrote may be those of other weights."""
-    probabilities = {}
-    for split in ("validation", "test"):
-        probabilities[split] = experiment.probabilities(prepared, tagger, split)
-        if experiment.machine.is_main:
-            write_probabilities(
-                experiment.folder / f"{split}.csv",
-                [track.track_id for track in prepared.tracks[split]],
-                probabilities[split],
-                experiment.dataset.tags,
-            )
-    return probabilities
-
-
 def _thresholds(
-    experiment: Experiment, prepared: Prepared, probabilities: Float32[np.ndarray, "tracks tags"]
+    recipe: Recipe,
+    tags: TagSet,
+    ground_truth: Bool[np.ndarray, "tracks tags"],
+    probabilities: Float32[np.ndarray, "tracks tags"],
 ) -> dict[str, float]:
-    """Fit one threshold a tag on validation; a tag without a validation track gets one that nothing exceeds."""
-    if isinstance(experiment.recipe.classifier, PopularityConfig):
-        return dict.fromkeys(experiment.dataset.tags, POPULARITY_THRESHOLD)
-    truth = experiment.ground_truth(prepared, "validation")
-    tags = experiment.dataset.tags
-    precision = experiment.recipe.step_2.decision_precision
-    if precision is not None:
-        return fit_precision_threshold(truth, probabilities, tags, precision)
-    fitted = fit_thresholds(truth, probabilities, tags, without_positives="never")
+    """Fit one threshold a tag on held-out tracks; a tag that none of them has gets one that nothing exceeds."""
+    if isinstance(recipe.classifier, PopularityConfig):
+        return dict.fromkeys(tags, POPULARITY_THRESHOLD)
+    if recipe.step_2.decision_precision is not None:
+        return fit_precision_threshold(ground_truth, probabilities, tags, recipe.step_2.decision_precision)
+    fitted = fit_thresholds(ground_truth, probabilities, tags, without_positives="never")
     return clear_of_scores(fitted, probabilities, tags)
 
 
-def _never_decided(experiment: Experiment, prepared: Prepared) -> tuple[str, ...]:
-    if isinstance(experiment.recipe.classifier, PopularityConfig) or experiment.recipe.step_2.decision_precision:
+def _never_decided(recipe: Recipe, tags: TagSet, ground_truth: Bool[np.ndarray, "tracks tags"]) -> tuple[str, ...]:
+    if isinstance(recipe.classifier, PopularityConfig) or recipe.step_2.decision_precision:
         return ()
-    truth = experiment.ground_truth(prepared, "validation")
-    return tuple(tag for column, tag in enumerate(experiment.dataset.tags) if not truth[:, column].any())
+    return tuple(tag for column, tag in enumerate(tags) if not ground_truth[:, column].any())
 
 
 def _summaries(learned: LearnedVQVAE | None, tagger: LearnedTagger | None) -> tuple[StepSummary, ...]:
-    return tuple(part.summary for part in (learned, tagger) if part is not None)
+    return (() if learned is None else (learned.summary,)) + (() if tagger is None else tagger.summaries)
 
 
 def _credits(recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
@@ -283,7 +271,6 @@ def _write(
     experiment: Experiment,
     prepared: Prepared,
     tagger: LearnedTagger | None,
-    probabilities: Mapping[str, Float32[np.ndarray, "tracks tags"]],
     thresholds: Mapping[str, float],
     presence: Presence | None,
     report: Report,
@@ -291,11 +278,16 @@ def _write(
     folder, recipe, dataset = experiment.folder, experiment.recipe, experiment.dataset
     write_json(folder / THRESHOLDS, thresholds)
     if tagger is None:
-        most_frequent = dataset.tags.names[int(np.argmax(experiment.popularity(prepared)))]
+        most_frequent = dataset.tags.names[int(np.argmax(popularity(experiment.ground_truth(prepared, "train"))))]
         weights: Mapping[str, np.ndarray] = popularity_weights(dataset.tags, most_frequent)
     else:
         weights = {name: value.cpu().numpy() for name, value in tagger.network.state_dict().items()}
     notes = list(recipe.notes)
+    if recipe.step_2.folds > 1:
+        notes.append(
+            f"The mean of {recipe.step_2.folds} classifiers, each of which left out a part of the train and validation "
+            "tracks; calibration, thresholds and the validation figures stand on what each says of its part."
+        )
     if report.never_decided:
         notes.append(f"Tags that no validation track has are never decided: {', '.join(report.never_decided)}.")
     write_bundle(

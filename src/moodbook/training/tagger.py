@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,16 +12,36 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from moodbook.datasets.cache import CodeCache
 from moodbook.errors import TrainingError
 from moodbook.evaluation.metrics import pr_auc, roc_auc
 from moodbook.networks.config import NetworkConfig
 from moodbook.networks.tagger import TaggingNetwork, build_network
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.examples import Examples, in_order, positions_in_turn
+from moodbook.training.folds import HeldOut
 from moodbook.training.losses import TaggingLoss
 from moodbook.training.machine import Machine, Precision, reduced
 from moodbook.training.order import step_seed
-from moodbook.training.step import TrainingStep
+from moodbook.training.step import StepSummary, TrainingStep
+
+
+@dataclass(frozen=True)
+class LearnedTagger:
+    """What step 2 learned.
+
+    Args:
+        network: The network with the weights of the best epoch; of folds, the mean.
+        summaries: How the step ended, fold by fold.
+        codes: The cached codes of every segment; None unless the VQ-VAE is fixed.
+        held_out: What is said of the tracks that stopped the training, of the validation split or by fold; None where
+            it was neither calibrated nor trained on folds.
+    """
+
+    network: TaggingNetwork
+    summaries: tuple[StepSummary, ...]
+    codes: CodeCache | None
+    held_out: HeldOut | None
 
 
 class Step2(TrainingStep):
@@ -171,6 +192,17 @@ def predict(
     """Score tracks in float32: the mean of their segments' probabilities, weighted by `filled`."""
     logits = segment_logits(network, examples, machine, batch_size, "float32", progress)
     return examples.pool(_sigmoid(logits), tracks)
+
+
+def popularity(ground_truth: Bool[np.ndarray, "tracks tags"]) -> Float32[np.ndarray, " tags"]:
+    """Give 1 to the tag with most training tracks (the first of equals) and 0 to the others.
+
+    Source:
+        The popularity baseline of MediaEval 2019.
+    """
+    scores = np.zeros(ground_truth.shape[1], dtype=np.float32)
+    scores[int(np.argmax(ground_truth.sum(axis=0)))] = 1.0
+    return scores
 
 
 def _sigmoid(logits: Float32[np.ndarray, "examples tags"]) -> Float32[np.ndarray, "examples tags"]:
