@@ -92,7 +92,7 @@ def test_a_run_on_folds_stands_on_all_its_tracks_and_can_be_resumed(
 ) -> None:
     plain = narrow("fixed-cnn", **STATISTICS)
     folds = {"folds": 3, "calibrate": True}
-    recipe = plain.model_copy(update={"step_2": plain.step_2.model_copy(update=folds)})
+    recipe = plain.model_copy(update={"step_2": plain.step_2.model_copy(update=folds), "storage": "float16"})
     report = reproduce(recipe, small_set, tmp_path / "run")
 
     with (tmp_path / "run" / "validation.csv").open() as file:
@@ -106,7 +106,9 @@ def test_a_run_on_folds_stands_on_all_its_tracks_and_can_be_resumed(
     track = small_set.split("test")[0]
     row = (tmp_path / "run" / "test.csv").read_text().splitlines()[1].split(",")
     scores = Tagger.load(tmp_path / "run" / "bundle")(track.path)
+    # The report's scores are those of the weights as the bundle holds them, in half precision.
     np.testing.assert_allclose(scores.probabilities, [float(value) for value in row[1:]], atol=1e-4)
+    assert '"storage": "float16"' in (tmp_path / "run" / "bundle" / "config.json").read_text()
 
     again = reproduce(recipe, small_set, tmp_path / "run", resume=True)
     assert again.to_json() == report.to_json()

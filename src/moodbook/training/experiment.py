@@ -27,7 +27,7 @@ from moodbook.training.calibration import fit_scaling, fold_in
 from moodbook.training.checkpoint import weights_sha256
 from moodbook.training.examples import Examples
 from moodbook.training.folds import HeldOut, become_mean, folds_of, join
-from moodbook.training.given import LearnedVQVAE, open_vqvae
+from moodbook.training.given import LearnedVQVAE, open_vqvae, rounded
 from moodbook.training.loop import train_step
 from moodbook.training.machine import Machine, resolve_precision
 from moodbook.training.presence import MUSIC_SEGMENTS, PresenceLearner, PresenceReport, sampled
@@ -225,6 +225,8 @@ class Experiment:
         """
         recipe = self.recipe
         fixed = learned is not None and not recipe.step_2.update_vqvae
+        if learned is not None:
+            learned = replace(learned, weights=rounded(learned.weights, recipe.storage))
         codes = self._codes(prepared, learned) if learned is not None and fixed else None
         train, validation = (prepared.tracks[split] for split in LEARNED_FROM)
         networks, summaries, held_out = [], [], []
@@ -245,6 +247,7 @@ class Experiment:
             self.display.note(f"calibrated: logits times {scaling.slope:.3f}, plus {scaling.shift:.3f}")
             fold_in(network, scaling)
             said = said.scaled(scaling)
+        network.load_state_dict(rounded(network.state_dict(), recipe.storage))
         return LearnedTagger(network, tuple(summaries), codes, said)
 
     def _classifier(

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from moodbook.errors import TrainingError
+from moodbook.model.tensors import Storage, round_to_storage
 from moodbook.training.recipe import Recipe
 from moodbook.training.run_folder import STEP_1, require_same
 from moodbook.training.step import StepSummary, read_summary, read_weights
@@ -26,6 +28,17 @@ class LearnedVQVAE:
 
     weights: dict[str, Tensor]
     summary: StepSummary
+
+
+def rounded(weights: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
+    """Give weights as a bundle will hold them, so that what is learned on top of them is learned on those.
+
+    Raises:
+        ModelError: A weight leaves the range of float16.
+    """
+    floats = {name: value.cpu().numpy() for name, value in weights.items() if value.is_floating_point()}
+    kept = {name: torch.from_numpy(value) for name, value in round_to_storage(floats, storage).items()}
+    return {name: kept.get(name, value) for name, value in weights.items()}
 
 
 def open_vqvae(recipe: Recipe, folder: Path) -> LearnedVQVAE:

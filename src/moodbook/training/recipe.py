@@ -125,6 +125,9 @@ class Recipe(Config):
     classifier: ClassifierConfig
     step_1: Step1Config | None = None
     step_2: Step2Config = Step2Config()
+    storage: Literal["float32", "float16"] = "float32"
+    """How the bundle holds its matrices. float16: in half the space; what step 1 learned is rounded before the
+    classifier learns from its codes, and every figure is that of the rounded weights."""
     presence: PresenceConfig | None = None
     """None, as the authors: everything is taken for music."""
 

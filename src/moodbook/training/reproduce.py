@@ -299,6 +299,7 @@ def _write(
         features=recipe.features,
         embedding=experiment.embedding(prepared, tagger),
         presence=presence,
+        storage=recipe.storage,
         card=Card(
             name=recipe.name,
             summary=f"Tags of '{dataset.name}' by recipe {recipe.name}. {recipe.source}".strip()[:2000],
