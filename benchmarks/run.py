@@ -25,7 +25,7 @@ from measuring import RESULT_MARK
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 FIGURES = HERE.parent / "docs" / "performance.json"
-BENCHMARKS = ("front_end", "encoder", "recurrent_head", "precision", "end_to_end", "training", "scaling")
+BENCHMARKS = ("front_end", "encoder", "recurrent_head", "precision", "end_to_end", "training", "scaling", "install")
 OTHERS = ("audit_power", "load_lists", "similar", "table_2", "training_step")
 """Slow, or about something else: run when they are named."""
 

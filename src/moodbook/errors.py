@@ -10,6 +10,7 @@
     │   └── UnscorableError        a submission of a wrong shape, or with scores that are no numbers
     ├── RecipeError           a recipe does not exist, or has an unknown or wrong key
     ├── ModelError            a model bundle is missing, damaged or altered
+    │   └── DeviceError            the device that was asked for is not there, or does not compute so
     ├── TrainingError         a training run cannot start, resume or go on
     ├── WorkerError           a worker process cannot start
     ├── CatalogueError        a catalogue is missing, locked, damaged, newer than this Moodbook, or cannot be written
@@ -92,6 +93,10 @@ class RecipeError(MoodbookError):
 
 class ModelError(MoodbookError):
     """A model bundle is missing, damaged or altered."""
+
+
+class DeviceError(ModelError):
+    """The device that was asked for is not there, or does not compute a model in the way that was asked for."""
 
 
 class TrainingError(MoodbookError):

@@ -105,6 +105,11 @@ class TestNoFile:
                     raise OSError(5, "Input/output error")
                 return super().read(size)
 
+            def readinto(self, buffer: memoryview) -> int:
+                data = self.read(len(buffer))
+                buffer[: len(data)] = data
+                return len(data)
+
         def open_failing(path: Path) -> FailingFile:
             return FailingFile(path)
 

@@ -45,6 +45,7 @@ def test_a_model_states_its_facts(tiny_bundle):
     assert facts["bytes"]["model.safetensors"] == (tiny_bundle.folder / "model.safetensors").stat().st_size
     assert facts["engine"]["precision"] in facts["engine"]["available"]
     assert facts["engine"]["available"][0] == "f32"
+    assert (facts["engine"]["name"], facts["engine"]["device"]) == ("OpenVINO", "cpu")
     assert "verified" not in facts
 
 
@@ -213,3 +214,21 @@ def test_help_teaches_by_example():
 
     assert "moodbook info open" in text
     assert "--verify" in text
+
+
+def test_the_engine_and_the_device_are_named(tiny_bundle, monkeypatch):
+    monkeypatch.setattr(info_module, "_on_terminal", lambda: True)
+
+    text = call(tiny_bundle.folder).stdout
+
+    assert "OpenVINO on the processor" in text
+
+
+def test_a_gpu_that_is_not_there_is_said(tiny_bundle, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    done = call(tiny_bundle.folder, "--device", "cuda")
+
+    assert done.exit_code == 2
+    assert "use device cpu" in done.stderr

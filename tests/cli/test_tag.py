@@ -382,3 +382,30 @@ def test_an_unknown_precision_is_refused(call, write_music):
 
     assert done.exit_code == 2
     assert "'fp8' is not one of" in " ".join(done.stderr.split())
+
+
+def test_the_processor_can_be_named(call, tiny_bundle, write_music):
+    path = write_music()
+
+    assert records(call("--device", "cpu", path).stdout) == [Tagger(tiny_bundle)(path).to_dict()]
+
+
+def test_a_gpu_that_is_not_there_ends_the_run(call, write_music, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    done = call("--device", "cuda", write_music())
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "use device cpu" in done.stderr
+    done = call("--device", "cuda", "--precision", "int8", write_music())
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "int8 is for the processor; on a GPU use precision f32 or bf16" in done.stderr
+
+
+def test_a_gpu_without_torch_names_the_extra(call, write_music, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = call("--device", "cuda", write_music())
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "pip install 'moodbook[gpu]'" in done.stderr

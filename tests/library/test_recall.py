@@ -109,7 +109,7 @@ def test_write_asks_the_catalogue_first(
     assert "catalogue" not in heard.stderr
     with monkeypatch.context() as patch:
         # No model is even loaded.
-        patch.setattr("moodbook.model.tagger.Engine", None)
+        patch.setattr("moodbook.model.tagger.open_engine", None)
         done = call("write", root, "--top", 2)
         assert done.stdout == heard.stdout
         assert done.stderr.startswith("moodbook: the catalogue knew 2 files, 0 listened to\n")

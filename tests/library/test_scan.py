@@ -209,7 +209,7 @@ def test_failures_are_remembered_by_content(tree: Tree, scan, catalogue: Catalog
 def test_retry_hears_what_failed(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tree({"a.flac": "lava"})
     with monkeypatch.context() as patch:
-        patch.setattr("moodbook.model.tagger.Engine.run", lambda self, log_mel: 1 / 0)
+        patch.setattr("moodbook.model.engine.Engine.run", lambda self, log_mel: 1 / 0)
         assert kinds(scan(root)) == {"failed": 1}
 
     assert kinds(scan(root)) == {"failed": 1}

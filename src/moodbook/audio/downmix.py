@@ -13,11 +13,12 @@ def downmix(samples: Float32[np.ndarray, "samples channels"]) -> Float32[np.ndar
     additions does not depend on a BLAS library.
     """
     channels = samples.shape[1]
-    mono = samples[:, 0].copy()
+    if channels == 1:
+        return samples[:, 0].copy()
     # What overflows or cancels to NaN is found, and named with its place, by the check of the samples.
     with np.errstate(over="ignore", invalid="ignore"):
-        for channel in range(1, channels):
+        mono: np.ndarray = samples[:, 0] + samples[:, 1]
+        for channel in range(2, channels):
             mono += samples[:, channel]
-        if channels > 1:
-            mono *= np.float32(1 / channels)
+        mono *= np.float32(1 / channels)
     return mono

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moodbook.cli.device import DeviceName, DeviceOption
 from moodbook.cli.errors import ends_with_exit_code
 from moodbook.errors import ModelError
 
 if TYPE_CHECKING:
     from moodbook.features import FeatureConfig
     from moodbook.model.bundle import Bundle
+    from moodbook.model.device import DeviceChoice
     from moodbook.networks.config import NetworkConfig
 
 _MEDIAEVAL_TAGS = 56  # MediaEval 2019 Emotion and Theme Recognition: what the paper's recipes are trained for.
@@ -34,6 +36,7 @@ def info(
     tags: Annotated[
         int, typer.Option(min=1, metavar="N", help="Tags to size a recipe's classifier for.")
     ] = _MEDIAEVAL_TAGS,
+    device: DeviceOption = DeviceName.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as when the output is piped.")] = False,
 ) -> None:
     """Say what a model or a recipe is: size, cost, input, tags, licence, where it comes from.
@@ -44,7 +47,7 @@ def info(
       moodbook info run-4 --json
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    facts = _recipe_facts(name, tags) if recipe or not _is_model(name) else _model_facts(name, verify)
+    facts = _recipe_facts(name, tags) if recipe or not _is_model(name) else _model_facts(name, verify, device.choice)
     if verify and facts["kind"] != "model":
         raise ModelError(f"'{name}' is a recipe: it has no weights to verify")
     if as_json or not _on_terminal():
@@ -73,8 +76,9 @@ def _is_model(name: str) -> bool:
     )
 
 
-def _model_facts(name: str, verify: bool) -> dict[str, Any]:
+def _model_facts(name: str, verify: bool, device: DeviceChoice) -> dict[str, Any]:
     from moodbook.model.bundle import read_bundle
+    from moodbook.model.device import engine_facts
 
     bundle = read_bundle(name)
     card = bundle.config.card
@@ -85,7 +89,7 @@ def _model_facts(name: str, verify: bool) -> dict[str, Any]:
         "folder": str(bundle.folder.resolve()).encode("utf-8", "backslashreplace").decode(),
         "sha256": bundle.sha256,
         **_network_facts(bundle.network, bundle.features, len(bundle.tags)),
-        "engine": _engine_facts(bundle.network),
+        "engine": engine_facts(bundle.network, device),
         "bytes": {file: record.bytes for file, record in bundle.config.files.items()},
         "storage": bundle.config.storage,
         "decoder_included": bundle.config.decoder,
@@ -97,7 +101,7 @@ def _model_facts(name: str, verify: bool) -> dict[str, Any]:
         "notes": list(card.notes),
         "credits": list(card.credits),
     }
-    return {**facts, "verified": _verify(bundle)} if verify else facts
+    return {**facts, "verified": _verify(bundle, device)} if verify else facts
 
 
 def _recipe_facts(name: str, n_tags: int) -> dict[str, Any]:
@@ -137,23 +141,12 @@ def _network_facts(network: NetworkConfig, features: FeatureConfig, n_tags: int)
     }
 
 
-def _engine_facts(network: NetworkConfig) -> dict[str, Any]:
-    """Say what this machine would compute the network in."""
-    from moodbook.model.precision import available_precisions, processor_capabilities, resolve_precision
-
-    capabilities = processor_capabilities()
-    return {
-        "precision": resolve_precision("auto", capabilities, network),
-        "available": available_precisions(capabilities, network),
-    }
-
-
-def _verify(bundle: Bundle) -> dict[str, Any]:
+def _verify(bundle: Bundle, device: DeviceChoice) -> dict[str, Any]:
     """Replay the self-test; the hashes were checked when the bundle was read."""
-    from moodbook.model.engine import Engine
+    from moodbook.model.device import open_engine
     from moodbook.model.selftest import TOLERANCE, replay_self_test
 
-    result = replay_self_test(Engine(bundle), bundle.tags, bundle.config.self_test)
+    result = replay_self_test(open_engine(bundle, "f32", device=device), bundle.tags, bundle.config.self_test)
     if not result.passed:
         codes = "the codes are as recorded" if result.same_codes else "the codes are not those recorded"
         raise ModelError(
@@ -224,6 +217,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("data", provenance["data"] + (f" ({provenance['data_sha256'][:12]})" if provenance["data_sha256"] else "")),
         ("licence", facts["licence"]),
+        ("engine", f"{facts['engine']['name']} on {facts['engine'].get('hardware', 'the processor')}"),
         ("precision", f"{facts['engine']['precision']} on this machine; has {', '.join(facts['engine']['available'])}"),
         ("files", ", ".join(f"{file} {size:,} bytes" for file, size in facts["bytes"].items())),
         ("sha256", facts["sha256"]),

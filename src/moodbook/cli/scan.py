@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodbook.cli.catalogue import CatalogueOption
+from moodbook.cli.device import DeviceName, DeviceOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.output import say_list, utf8_stdout
 from moodbook.cli.precision import PrecisionName, PrecisionOption
@@ -33,6 +34,7 @@ def scan(
         str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")
     ] = DEFAULT_MODEL,
     precision: PrecisionOption = PrecisionName.AUTO,
+    device: DeviceOption = DeviceName.AUTO,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -69,7 +71,7 @@ def scan(
     from moodbook.library.catalogue import Catalogue, catalogue_path
     from moodbook.model.tagger import Tagger
 
-    tagger = Tagger.load(model, precision=precision.choice)
+    tagger = Tagger.load(model, precision=precision.choice, device=device.choice)
     with Catalogue(catalogue or catalogue_path(), create=True) as opened:
         run = _Run(opened, tagger, folders, jobs or min(_MOST_JOBS, os.cpu_count() or 1), as_json)
         if watch:

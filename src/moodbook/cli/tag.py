@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moodbook.cli.device import DeviceName, DeviceOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.output import ForceOption, bar, clock, say_list, utf8_stdout
 from moodbook.cli.precision import PrecisionName, PrecisionOption
@@ -45,6 +46,7 @@ def tag(
         str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")
     ] = DEFAULT_MODEL,
     precision: PrecisionOption = PrecisionName.AUTO,
+    device: DeviceOption = DeviceName.AUTO,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Take what a damaged file gives up to the damage.")
     ] = False,
@@ -87,7 +89,7 @@ def tag(
             f"found no audio below {', '.join(map(str, paths))}; a folder is searched for "
             f"{' '.join(sorted(audio.AUDIO_SUFFIXES))}, any other file must be named itself"
         )
-    tagger = Tagger.load(model, precision=precision.choice)
+    tagger = Tagger.load(model, precision=precision.choice, device=device.choice)
     failures: list[TagFailure] = []
     with ExitStack() as stack:
         writers: list[RecordWriter] = []

@@ -1,4 +1,4 @@
-"""The engine: runs a bundle's network on the processor, without torch."""
+"""The engine that tags by default: runs a bundle's network on the processor, without torch."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int16
 
-from moodbook.errors import DataError, ModelError
-from moodbook.features import N_MELS, SEGMENT_FRAMES
+from moodbook.errors import ModelError
 from moodbook.model.graph import encoder_graph, head_graph
+from moodbook.model.network_engine import NetworkEngine, System, sigmoid
 from moodbook.model.precision import PrecisionChoice, processor_capabilities, resolve_precision
 from moodbook.model.runtime import load_openvino
-from moodbook.model.weights import POPULARITY_PROBABILITIES
-from moodbook.networks.config import LATENT_FRAMES, NetworkConfig, PopularityConfig, VQVAEConfig
+from moodbook.networks.config import LATENT_FRAMES, PopularityConfig
 
 Part = Literal["encoder", "head"]
 
@@ -32,34 +30,8 @@ _FEW_SEGMENTS = 3
 """A batch of so many is no reason to build the encoder for several at a time; building takes as long as one segment."""
 
 
-@runtime_checkable
-class System(Protocol):
-    """What an engine needs of a bundle."""
-
-    @property
-    def network(self) -> NetworkConfig:
-        """The whole system."""
-
-    @property
-    def weights(self) -> Mapping[str, Float32[np.ndarray, "*_"]]:
-        """Its weights by name, as `moodbook.model.weights.weight_shapes` lists them."""
-
-
-@dataclass(frozen=True)
-class EngineOutput:
-    """What the engine makes of log-mel segments.
-
-    Attributes:
-        codes: Number of the nearest codebook vector of each latent vector; None where the system has no VQ-VAE.
-        probabilities: In [0, 1], columns in the order of the bundle's tags.
-    """
-
-    codes: Int16[np.ndarray, "segments bands steps"] | None
-    probabilities: Float32[np.ndarray, "segments tags"]
-
-
-class Engine:
-    """A network ready to run: log-mel segments to codes and probabilities.
+class Engine(NetworkEngine):
+    """A network ready to run on the processor, by OpenVINO.
 
     Every segment goes through the encoder and the head on its own, so a result does not depend, to the last bit, on
     what else is in the batch. Segments of a batch are computed side by side, each on a share of the threads: threads
@@ -83,75 +55,15 @@ class Engine:
         precision: PrecisionChoice = "f32",
         threads: int | None = None,
     ) -> None:
-        self.network = system.network
-        self._weights = system.weights
         self._core = load_openvino().Core()
-        self.precision = resolve_precision(precision, processor_capabilities(), self.network)
+        super().__init__(system, resolve_precision(precision, processor_capabilities(), system.network))
         self._threads = usable_processors() if threads is None else threads
         self._lock = threading.RLock()
         self._requests: dict[tuple[Part, int], list[Any]] = {}
         if self.network.vqvae is not None:
-            self.codebook = self._weights["vqvae.quantizer.codebook"]
             self._codebook_columns = np.ascontiguousarray(self.codebook.T)
             # |c|^2 / 2, the part of |x - c|^2 / 2 that differs between codes beside -x.c.
             self._half_squares = (np.square(self.codebook, dtype=np.float64).sum(axis=1) / 2).astype(np.float32)
-
-    def run(self, log_mel: Float32[np.ndarray, "segments 128 1024"]) -> EngineOutput:
-        """Turn log-mel segments into codes and probabilities.
-
-        Raises:
-            DataError: The segments are not 128 x 1,024.
-        """
-        self._check_log_mel(log_mel)
-        if self.network.vqvae is None:
-            return EngineOutput(None, self._head(log_mel))
-        codes = self.encode(log_mel)
-        return EngineOutput(codes, self.probabilities(codes))
-
-    def run_each(self, parts: Sequence[Float32[np.ndarray, "_ 128 1024"]]) -> list[EngineOutput]:
-        """Turn the segments of several tracks into codes and probabilities, together, and hand them back apart.
-
-        Raises:
-            DataError: The segments are not 128 x 1,024.
-        """
-        if not parts:
-            return []
-        output = self.run(np.concatenate(parts))
-        cuts = np.cumsum([len(part) for part in parts])[:-1]
-        probabilities = np.split(output.probabilities, cuts)
-        codes = [None] * len(parts) if output.codes is None else np.split(output.codes, cuts)
-        return [EngineOutput(*both) for both in zip(codes, probabilities, strict=True)]
-
-    def encode(self, log_mel: Float32[np.ndarray, "segments 128 1024"]) -> Int16[np.ndarray, "segments bands steps"]:
-        """Turn log-mel segments into codes.
-
-        Raises:
-            DataError: The segments are not 128 x 1,024.
-            ModelError: The system has no VQ-VAE.
-        """
-        self._check_log_mel(log_mel)
-        codes = np.empty((len(log_mel), self._vqvae().bands, LATENT_FRAMES), dtype=np.int16)
-        with self._lock:
-            for index, latents in enumerate(self._infer("encoder", log_mel)):
-                codes[index] = self._nearest(latents)
-        return codes
-
-    def probabilities(self, codes: Int16[np.ndarray, "segments bands steps"]) -> Float32[np.ndarray, "segments tags"]:
-        """Turn codes into probabilities.
-
-        Raises:
-            DataError: The codes are not of this codebook, or have other axes.
-            ModelError: The system has no VQ-VAE.
-        """
-        expected = (self._vqvae().bands, LATENT_FRAMES)
-        if codes.ndim != 3 or codes.shape[1:] != expected:
-            raise DataError(f"expected codes of segments x {expected[0]} x {expected[1]}, got shape {codes.shape}")
-        size = len(self._half_squares)
-        if codes.size and not 0 <= codes.min() <= codes.max() < size:
-            raise DataError(
-                f"expected codes from 0 to {size - 1}, got {codes.min()} to {codes.max()}; use the model that made them"
-            )
-        return self._head(codes.astype(np.int32))
 
     def margins(self, log_mel: Float32[np.ndarray, "segments 128 1024"]) -> Float32[np.ndarray, "segments bands steps"]:
         """Measure how clearly each code wins: its lead over the runner-up in |x - c|^2 / 2.
@@ -183,19 +95,22 @@ class Engine:
             if not isinstance(self.network.classifier, PopularityConfig):
                 self._compiled("head", self._streams)
 
-    def _head(self, inputs: np.ndarray) -> Float32[np.ndarray, "segments tags"]:
+    def _encode_into(
+        self, codes: Int16[np.ndarray, "segments bands steps"], log_mel: Float32[np.ndarray, "segments 128 1024"]
+    ) -> None:
+        with self._lock:
+            for index, latents in enumerate(self._infer("encoder", log_mel)):
+                codes[index] = self._nearest(latents)
+
+    def _classify_into(self, probabilities: Float32[np.ndarray, "segments tags"], inputs: np.ndarray) -> None:
         """Run the classifier, segment by segment.
 
         Blocks of eight would save a recurrent head 0.6 of its time, a tenth of the whole, on a long track; but then the
         rounding depends on the block, or a single segment pays for eight.
         """
-        if isinstance(self.network.classifier, PopularityConfig):
-            return np.tile(self._weights[POPULARITY_PROBABILITIES], (len(inputs), 1))
-        probabilities = np.empty((len(inputs), self._weights["classifier.output.bias"].shape[0]), dtype=np.float32)
         with self._lock:
             for index, logits in enumerate(self._infer("head", inputs)):
-                probabilities[index] = _sigmoid(logits[0])
-        return probabilities
+                probabilities[index] = sigmoid(logits[0])
 
     def _nearest(self, latents: Float32[np.ndarray, "bands steps width"]) -> Int16[np.ndarray, "bands steps"]:
         """Choose argmin_c |x - c|^2 for every latent vector x; the lowest number wins a tie."""
@@ -264,15 +179,6 @@ class Engine:
     def _streams(self) -> int:
         return min(self._threads, _MOST_STREAMS)
 
-    def _vqvae(self) -> VQVAEConfig:
-        if self.network.vqvae is None:
-            raise ModelError(f"a {self.network.classifier.kind!r} classifier on log-mel has no VQ-VAE and no codes")
-        return self.network.vqvae
-
-    def _check_log_mel(self, log_mel: np.ndarray) -> None:
-        if log_mel.ndim != 3 or log_mel.shape[1:] != (N_MELS, SEGMENT_FRAMES):
-            raise DataError(f"expected log-mel of segments x {N_MELS} x {SEGMENT_FRAMES}, got shape {log_mel.shape}")
-
 
 def usable_processors() -> int:
     """Count the processors that this process may use."""
@@ -290,9 +196,3 @@ def _result(running: deque[Any], idle: list[Any]) -> Float32[np.ndarray, "*_"]:
     result: np.ndarray = request.get_output_tensor(0).data.copy()
     idle.append(request)
     return result
-
-
-def _sigmoid(logits: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-    """Compute 1 / (1 + exp(-x)) without overflow, in float64."""
-    probabilities: np.ndarray = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
-    return probabilities.astype(np.float32)

@@ -1,4 +1,4 @@
-"""How finely a processor computes the network, and which of these ways a processor has."""
+"""How finely the network is computed, and which of these ways a processor has (of a GPU: `torch_engine`)."""
 
 from __future__ import annotations
 

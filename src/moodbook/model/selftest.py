@@ -12,6 +12,7 @@ from moodbook.errors import ModelError
 from moodbook.features import N_MELS, SEGMENT_FRAMES
 from moodbook.model.card import SelfTest
 from moodbook.model.engine import Engine
+from moodbook.model.network_engine import NetworkEngine
 from moodbook.tags import TagSet
 
 TOLERANCE = 1e-3
@@ -77,7 +78,7 @@ def record_self_test(engine: Engine, tags: TagSet) -> SelfTest:
     )
 
 
-def replay_self_test(engine: Engine, tags: TagSet, expected: SelfTest) -> SelfTestResult:
+def replay_self_test(engine: NetworkEngine, tags: TagSet, expected: SelfTest) -> SelfTestResult:
     """Run a recorded self-test again.
 
     Args:

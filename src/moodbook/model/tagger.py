@@ -12,9 +12,11 @@ from jaxtyping import Float32
 from moodbook.features import SEGMENT_SECONDS, Segments
 from moodbook.model import DEFAULT_MODEL
 from moodbook.model.bundle import Bundle, read_bundle
+from moodbook.model.device import DeviceChoice, open_engine
 from moodbook.model.embedding import segment_statistics
-from moodbook.model.engine import Engine, EngineOutput, usable_processors
+from moodbook.model.engine import usable_processors
 from moodbook.model.listening import MOST_DECODERS, Heard, Hearing, listen_ahead, reason
+from moodbook.model.network_engine import EngineOutput
 from moodbook.model.precision import PrecisionChoice
 from moodbook.model.presence import MUSIC
 from moodbook.model.scores import TagFailure, TagScores, pool
@@ -27,17 +29,27 @@ class Tagger:
         bundle: The model.
         precision: Of the network: f32, bf16 or int8; ``auto`` takes bf16 where the processor multiplies it, else f32.
             The scores of f32 are the same on all processors but for rounding; `docs/performance.md` says how far those
-            of the others are from them.
+            of the others are from them. On a GPU ``auto`` is f32, and there is no int8.
         threads: Processor threads of the network; None takes all that this process may use.
+        device: What the network is computed on: ``cuda`` is a GPU, by torch (extra ``gpu``); ``auto`` and ``cpu`` are
+            the processor, by OpenVINO.
 
     Raises:
         ModelError: The processor cannot run the model in this precision.
+        DeviceError: There is no GPU, or it does not compute in this precision.
+        DependencyError: A GPU is asked for and torch is not installed.
     """
 
-    def __init__(self, bundle: Bundle, precision: PrecisionChoice = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: PrecisionChoice = "auto",
+        threads: int | None = None,
+        device: DeviceChoice = "auto",
+    ) -> None:
         self.bundle = bundle
         self.tags = bundle.tags
-        self.engine = Engine(bundle, precision, threads)
+        self.engine = open_engine(bundle, precision, threads, device)
         self.thresholds = self.tags.vector(bundle.thresholds)
         self.embedding, self.presence = bundle.embedding, bundle.presence
 
@@ -48,13 +60,16 @@ class Tagger:
         *,
         precision: PrecisionChoice = "auto",
         threads: int | None = None,
+        device: DeviceChoice = "auto",
     ) -> Tagger:
         """Load a model by the name of one that comes with Moodbook, or from a folder.
 
         Raises:
             ModelError: There is no such model, it is damaged, or the processor cannot run it.
+            DeviceError: There is no such device, or it does not compute in this precision.
+            DependencyError: A GPU is asked for and torch is not installed.
         """
-        return cls(read_bundle(name_or_folder), precision, threads)
+        return cls(read_bundle(name_or_folder), precision, threads, device)
 
     def __call__(self, path: str | Path, *, first_segment: bool = False, allow_partial: bool = False) -> TagScores:
         """Tag one file, however long, in constant memory.
