@@ -597,8 +597,10 @@ def test_fitting_anew_keeps_what_it_drops_and_brings_search_up_to_date(
     assert "dropped" not in fit("all.csv", slice(None, None, 1), {"gym": "gym", "sofa": "sofa"}).stderr
     before = read_head("mine")
     done = fit("half.csv", slice(None, None, 2), {"gym": "pump"})
-    said = "moodbook: 60 examples of the last time are dropped, and the words gym, sofa; they are kept as mine.before-1"
-    assert said in done.stderr
+    assert (
+        "moodbook: of the last time 60 examples are dropped; 60 examples have other words now; no longer learned: "
+        "gym, sofa; all that was is kept as mine.before-1. To have both, fit with --add\n"
+    ) in done.stderr
     kept = read_head("mine.before-1")
     assert kept.config.model_copy(update={"name": "mine"}) == before.config
     np.testing.assert_array_equal(kept.weights, before.weights)
@@ -619,6 +621,44 @@ def test_fitting_anew_keeps_what_it_drops_and_brings_search_up_to_date(
     again = call("personal", "forget", "mine")
     assert (again.exit_code, "there are: none" in again.stderr) == (2, True)
     assert call("personal", "apply").exit_code == 0
+
+
+@pytest.fixture
+def fit_list(
+    catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Fit a list of the library's files, in which the folders have these words; the files need not be there."""
+    tracks = search(catalogue, "", sort="path")
+    rows = {track.path: track.payload_id for track in tracks}
+    monkeypatch.setattr("moodbook.library.personal.examples.find_payload", lambda catalogue, path: rows.get(path))
+
+    def fit(chosen: slice, words: dict[str, str], *options: str) -> Result:
+        lines = [f"{track.path},{words.get(track.path.parent.name, '')}" for track in tracks[chosen]]
+        (tmp_path / "list.csv").write_text("\n".join(["path,words", *lines]))
+        return call("personal", "fit", tmp_path / "list.csv", *options)
+
+    return fit
+
+
+def test_other_answers_for_the_same_recordings_lose_none_of_the_old(fit_list: Callable[..., Result]) -> None:
+    everything = slice(None)
+    assert fit_list(everything, {"gym": "gym", "sofa": "sofa"}).exit_code == 0
+    before = read_head("mine").config.examples
+    # The same in another spelling, and a word that nobody was asked for: nothing is lost.
+    same = fit_list(everything, {"gym": "GYM;new", "sofa": "sofa"})
+    assert (same.exit_code, "before-" in same.stderr) == (0, False)
+    other = fit_list(everything, {"gym": "sofa", "sofa": "gym"})
+    said = "moodbook: of the last time 120 examples have other words now; no longer learned: new; "
+    assert said + "all that was is kept as mine.before-1\n" in other.stderr
+    kept = read_head("mine.before-1").config.examples
+    assert {sha256: {word.lower() for word in words} - {"new"} for sha256, words in kept.items()} == {
+        sha256: set(words) for sha256, words in before.items()
+    }
+    # A word taken back, or given to what was said to have none, is another answer too; --add is not told to one who did.
+    added = fit_list(slice(0, 10), {}, "--add")
+    assert "10 examples have other words now; all that was is kept as mine.before-2\n" in added.stderr
+    again = fit_list(slice(0, 10), {"gym": "gym", "sofa": "gym"}, "--add")
+    assert "10 examples have other words now; all that was is kept as mine.before-3\n" in again.stderr
 
 
 def test_own_words_are_written_into_files(

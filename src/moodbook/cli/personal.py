@@ -58,8 +58,8 @@ def fit(
     """Learn words of your own from examples: which of your music has them.
 
     Nothing is listened to: scan the music first. What was learned before under
-    the same name is replaced, or kept with --add; of what would be lost a copy
-    stays (NAME.before-1). Examples are
+    the same name is replaced, or kept with --add; where examples, answers or
+    words would be lost, a copy of what was stays (NAME.before-1). Examples are
       a playlist         gym.m3u8: all of it has the word "gym"
       a folder           its folders' names are the words of what is in them
       a CSV file         columns path and words ("gym;loud"; nothing: none)
@@ -119,7 +119,7 @@ def fit(
     with ProgressLine("learning", len(examples.words)).shown() as progress:
         fitted = words.fit_words(examples, on_progress=progress.update)
     facts = fitted.facts(name, base, examples)
-    _keep_what_goes(folder, set(examples.by_hash()), {word.word for word in fitted.words})
+    _keep_what_goes(folder, examples.by_hash(), [word.word for word in fitted.words], added=add)
     head = words.write_head(folder, facts, fitted.weights)
     if fitted.refused:
         lines = (f"{refused.word}: {refused.reason}" for refused in fitted.refused)
@@ -267,26 +267,31 @@ def _apply(head: Head, catalogue: Path | None) -> None:
     sys.stderr.write(f"moodbook: {entered} recordings have scores now for {printable(', '.join(head.words))}\n")
 
 
-def _keep_what_goes(folder: Path, examples: set[str], words: set[str]) -> None:
-    """Set the head that is replaced aside where it knows examples or words that the new one does not, and say so."""
-    from moodbook.library.personal import find_head, read_head, set_aside
+def _keep_what_goes(folder: Path, examples: dict[str, tuple[str, ...]], words: list[str], *, added: bool) -> None:
+    """Set the head that is replaced aside where it knows what the new one does not, and say so."""
+    from moodbook.library.personal import find_head, find_losses, read_head, set_aside
     from moodbook.model.scores import printable
 
     if find_head(folder) is None:
         return
     try:
-        before = read_head(folder).config
+        losses = find_losses(read_head(folder).config, examples, words)
     except ModelError as error:
         sys.stderr.write(f"moodbook: {printable(str(error))}; what is left of them is kept as {set_aside(folder)}\n")
         return
-    examples_lost = len(before.examples.keys() - examples)
-    words_lost = [facts.word for facts in before.words if facts.word not in words]
-    if examples_lost or words_lost:
-        named = f", and the words {', '.join(words_lost)}" if words_lost else ""
-        sys.stderr.write(
-            f"moodbook: {examples_lost} examples of the last time are dropped{printable(named)}; they are kept as "
-            f"{set_aside(folder)}. To have both, fit with --add\n"
-        )
+    if not losses:
+        return
+    kinds = []
+    if losses.dropped:
+        kinds.append(f"{losses.dropped} examples are dropped")
+    if losses.changed:
+        kinds.append(f"{losses.changed} examples have other words now")
+    if losses.words:
+        kinds.append(f"no longer learned: {printable(', '.join(losses.words))}")
+    hint = "" if added or not losses.dropped else ". To have both, fit with --add"
+    sys.stderr.write(
+        f"moodbook: of the last time {'; '.join(kinds)}; all that was is kept as {set_aside(folder)}{hint}\n"
+    )
 
 
 def _named(name: str, option: str = "") -> str:

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -213,6 +213,46 @@ def read_head(name_or_folder: str | Path) -> Head:
         return _read(folder)
     except (OSError, ModelError) as error:
         raise ModelError(f"cannot load the words '{folder}': {error}. Fit them again") from error
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What is lost where a head is replaced.
+
+    Attributes:
+        dropped: Examples that the new one does not have.
+        changed: Examples whose answer is another now: one of the old words is said of them that was not, or no more.
+        words: Words that the new one has not learned.
+    """
+
+    dropped: int
+    changed: int
+    words: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.dropped or self.changed or self.words)
+
+
+def find_losses(before: HeadConfig, examples: Mapping[str, Sequence[str]], learned: Iterable[str]) -> Losses:
+    """Compare a head with the one that is to replace it.
+
+    A word that is new changes no answer: nobody was asked for it before.
+
+    Args:
+        before: What is replaced.
+        examples: The words of the new one's examples, by the hash of the recording.
+        learned: The words that the new one has learned.
+    """
+    answers = {sha256: {fold(word) for word in words} for sha256, words in before.examples.items()}
+    asked = set[str]().union(*answers.values())
+    changed = sum(
+        {fold(word) for word in examples[sha256]} & asked != said
+        for sha256, said in answers.items()
+        if sha256 in examples
+    )
+    still = {fold(word) for word in learned}
+    words = tuple(facts.word for facts in before.words if fold(facts.word) not in still)
+    return Losses(len(answers.keys() - examples.keys()), changed, words)
 
 
 def set_aside(folder: Path) -> str:
