@@ -654,11 +654,26 @@ def test_other_answers_for_the_same_recordings_lose_none_of_the_old(fit_list: Ca
     assert {sha256: {word.lower() for word in words} - {"new"} for sha256, words in kept.items()} == {
         sha256: set(words) for sha256, words in before.items()
     }
-    # A word taken back, or given to what was said to have none, is another answer too; --add is not told to one who did.
+    # A word taken back, or given to what was said to have none, is another answer too; nobody is told what he did.
     added = fit_list(slice(0, 10), {}, "--add")
     assert "10 examples have other words now; all that was is kept as mine.before-2\n" in added.stderr
     again = fit_list(slice(0, 10), {"gym": "gym", "sofa": "gym"}, "--add")
     assert "10 examples have other words now; all that was is kept as mine.before-3\n" in again.stderr
+
+
+def test_the_others_of_the_last_time_go_on_with_add(fit_list: Callable[..., Result], tmp_path: Path) -> None:
+    first = fit_list(slice(0, 40), {"gym": "gym"}, "--others")  # By path: all of them are of the gym.
+    assert first.exit_code == 0, first.output
+    assert call("personal", "suggest", "-n", 4, "-o", tmp_path / "ask.csv").exit_code == 0
+    questions = (tmp_path / "ask.csv").read_text()
+    (tmp_path / "ask.csv").write_text(questions.replace(",?,", ",gym,"))
+    added = call("personal", "fit", tmp_path / "ask.csv", "--add")
+    assert added.exit_code == 0, added.output
+    assert "--others was given the last time, so it goes on" in added.stderr
+    config = read_head("mine").config
+    assert (config.with_others, [(facts.having, facts.lacking) for facts in config.words]) == (True, [(44, 76)])
+    # Anew, it is asked for anew.
+    assert "Give other words too, or --others" in fit_list(slice(0, 40), {"gym": "gym"}).stderr
 
 
 def test_own_words_are_written_into_files(

@@ -49,7 +49,9 @@ def fit(
     others: Annotated[
         bool, typer.Option("--others", help="Take all other music of the library as having none of the words.")
     ] = False,
-    add: Annotated[bool, typer.Option("--add", help="Keep the examples of the last time, and add these.")] = False,
+    add: Annotated[
+        bool, typer.Option("--add", help="Keep the examples of the last time (and its --others), and add these.")
+    ] = False,
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the words are called together.")] = _NAME,
     as_json: JsonOption = False,
     model: ModelOption = None,
@@ -106,7 +108,11 @@ def fit(
                 sys.stderr.write(f"moodbook: moods that Moodbook wrote were left out: {written} files\n")
         said, unknown = words.resolve(opened, statements)
         if add:
-            said = {**words.read_head(name).config.examples, **said}
+            before = words.read_head(name).config
+            said = {**before.examples, **said}
+            if before.with_others and not others:
+                others = True
+                sys.stderr.write("moodbook: --others was given the last time, so it goes on\n")
         examples = words.gather(opened, base, said, others=others)
         in_use = any(model.name == name and model.base is not None for model in opened.models())
     if unknown:
