@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -512,6 +513,21 @@ def test_a_damaged_head_is_refused(catalogue: Catalogue, model: Model, library: 
     (folder / HEAD_FILE).unlink()
     with pytest.raises(ModelError, match="there are no words of your own called 'mine'"):
         read_head("mine")
+
+
+def test_a_bare_name_is_never_a_folder_of_the_working_folder(
+    catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = fit_gym(catalogue, model).folder
+    here = tmp_path / "here"
+    shutil.copytree(own, here / "mine")
+    shutil.copytree(own, here / "foreign")
+    monkeypatch.chdir(here)
+    assert read_head("mine").folder == own
+    with pytest.raises(ModelError, match="there are no words of your own called 'foreign'"):
+        read_head("foreign")
+    for named in (f".{os.sep}mine", str(here / "mine"), Path("mine"), Path("foreign")):
+        assert read_head(named).folder.resolve().parent == here
 
 
 def test_a_folder_of_something_else_is_not_replaced(catalogue: Catalogue, model: Model, library: list[str]) -> None:

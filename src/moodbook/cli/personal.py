@@ -31,7 +31,9 @@ personal = typer.Typer(
 )
 
 _NAME = "mine"
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="What the words are called together.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="What the words are called together, or their folder (with a / in it).")
+]
 
 
 @personal.command("fit")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ WEIGHTS_FILE: Final = "head.safetensors"
 NEVER = 1.0
 """Threshold of a word that is never decided: no probability is above it."""
 _WEIGHTS = "head.weights"
+_SEPARATORS = {os.sep, os.altsep or os.sep}
 _MOST_STEM_CHARACTERS = 80  # A name has 100 at most.
 _MOST_JSON_BYTES = 32 << 20  # Two hundred thousand examples.
 
@@ -188,16 +190,19 @@ def list_heads() -> list[str]:
 
 
 def find_head(name_or_folder: str | Path) -> Path | None:
-    """Give the folder of a head by its name or its own; None where there is no head."""
-    own = heads_folder() / name_or_folder
-    for folder in (Path(name_or_folder), own):
-        if is_folder(folder) and is_there(folder / HEAD_FILE):
-            return folder
-    return None
+    """Give the folder of a head; None where there is no head.
+
+    Args:
+        name_or_folder: A bare name is that of a head in the owner's folder, whatever lies in the working folder. A
+            `Path`, and a text with a separator in it (``./mine``), is a folder.
+    """
+    is_name = isinstance(name_or_folder, str) and not _SEPARATORS & set(name_or_folder)
+    folder = heads_folder() / name_or_folder if is_name else Path(name_or_folder)
+    return folder if is_folder(folder) and is_there(folder / HEAD_FILE) else None
 
 
 def read_head(name_or_folder: str | Path) -> Head:
-    """Read a head by its name in the owner's folder, or from a folder.
+    """Read a head by its name in the owner's folder, or from a folder; `find_head` says which is which.
 
     Raises:
         ModelError: There is none, or it is damaged or altered.
