@@ -444,6 +444,17 @@ def test_a_folder_of_music_alone_tells_how_to_name_it(tmp_path: Path) -> None:
         read_source(str(tmp_path))
 
 
+@pytest.mark.parametrize("source", ["epic=", "", "="])
+def test_an_empty_place_is_not_the_working_folder(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.mp3").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=f"^'{source}' names no place"):
+        read_source(source)
+
+
 @given(st.binary(max_size=200), st.sampled_from(["a.csv", "a.m3u8"]))
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
     path = tmp_path_factory.getbasetemp() / name
