@@ -487,6 +487,23 @@ def test_unknown_files_are_named(catalogue: Catalogue, model: Model, tmp_path: P
     assert len(unknown) == 2
 
 
+def test_words_and_none_for_one_recording_contradict(
+    catalogue: Catalogue, model: Model, library: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracks = search(catalogue, "", sort="path")
+    rows = {track.path: track.payload_id for track in tracks}
+    monkeypatch.setattr("moodbook.library.personal.examples.find_payload", lambda catalogue, path: rows.get(path))
+    first = tracks[0]
+    twice = [Statement(first.path, ("x",)), Statement(first.path, ("y",)), Statement(tracks[1].path, ())]
+    assert resolve(catalogue, twice)[0] == {first.payload_sha256: ("x", "y"), tracks[1].payload_sha256: ()}
+    for statements in ([*twice, Statement(first.path, ())], [Statement(first.path, ()), *twice]):
+        with pytest.raises(DataError, match=r"of 1 recordings .*has x, y in one place, .* nothing in another"):
+            resolve(catalogue, statements)
+    many = [Statement(track.path, words) for track in tracks[:7] for words in (("x",), ())]
+    with pytest.raises(DataError, match=r"of 7 recordings .*; and 2 more\. Take one of the two away"):
+        resolve(catalogue, many)
+
+
 # The head on disk.
 
 
