@@ -720,6 +720,21 @@ def test_the_others_of_the_last_time_go_on_with_add(fit_list: Callable[..., Resu
     assert "Give other words too, or --others" in fit_list(slice(0, 40), {"gym": "gym"}).stderr
 
 
+def test_to_apply_again_says_that_nothing_changed(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    listed = ", ".join(fit_gym(catalogue, model).words)
+    assert call("personal", "apply").stderr == f"moodbook: 120 recordings have scores now for {listed}\n"
+    nothing = f"moodbook: nothing changed: 120 recordings have scores for {listed} already\n"
+    assert call("personal", "apply").stderr == nothing
+    embedding = unit(np.eye(DIMENSIONS)[0])
+    enter(catalogue, model, "/music/new.flac", [0.1] * 4, sha256=sha("new"), embedding=embedding)
+    more = call("personal", "apply").stderr
+    assert more == f"moodbook: 121 recordings have scores now for {listed} (1 new)\n"
+    fit_gym(catalogue, model, "theirs")
+    assert call("personal", "apply", "theirs").exit_code == 0
+    assert call("personal", "apply").stderr.endswith("already; they are used from now on\n")
+    assert call("personal", "apply").stderr.startswith("moodbook: nothing changed: 121 ")
+
+
 def test_own_words_are_written_into_files(
     catalogue: Catalogue, model: Model, library: list[str], tree: Callable[[dict[str, str]], Path], tmp_path: Path
 ) -> None:

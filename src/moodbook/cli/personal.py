@@ -271,8 +271,17 @@ def _apply(head: Head, catalogue: Path | None) -> None:
     from moodbook.model.scores import printable
 
     with _writing(catalogue) as opened:
-        _, entered = apply_head(opened, head)
-    sys.stderr.write(f"moodbook: {entered} recordings have scores now for {printable(', '.join(head.words))}\n")
+        known = opened.models()
+        used, entered = apply_head(opened, head)
+        count = len(opened.heard_payloads(used))
+    words = printable(", ".join(head.words))
+    if entered:
+        new = f" ({entered} new)" if entered < count else ""
+        sys.stderr.write(f"moodbook: {count} recordings have scores now for {words}{new}\n")
+    elif known and known[0].sha256 == used.sha256:
+        sys.stderr.write(f"moodbook: nothing changed: {count} recordings have scores for {words} already\n")
+    else:
+        sys.stderr.write(f"moodbook: {count} recordings have scores for {words} already; they are used from now on\n")
 
 
 def _keep_what_goes(folder: Path, examples: dict[str, tuple[str, ...]], words: list[str], *, added: bool) -> None:
