@@ -735,6 +735,23 @@ def test_to_apply_again_says_that_nothing_changed(catalogue: Catalogue, model: M
     assert call("personal", "apply").stderr.startswith("moodbook: nothing changed: 121 ")
 
 
+def test_who_names_own_words_where_a_model_is_wanted_is_told_so(
+    catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(fit_gym(catalogue, model).folder, tmp_path / "here" / "theirs")
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "a.flac").touch()
+    elsewhere = f".{os.sep}theirs"
+    for named, shown in (("mine", "mine"), (elsewhere, elsewhere), ("theirs", elsewhere)):
+        for verb in (("tag", "a.flac", "--model", named), ("scan", ".", "--model", named), ("info", named)):
+            refused = call(*verb)
+            assert refused.exit_code == 2
+            assert f"'{shown}' are words of your own and no model" in refused.stderr
+            for way in (f"personal show {shown};", f"personal apply {shown};", f"write FOLDER --model {shown}\n"):
+                assert f"moodbook {way}" in refused.stderr
+    assert "there is no model 'nobody'" in call("tag", "a.flac", "--model", "nobody").stderr
+
+
 def test_own_words_are_written_into_files(
     catalogue: Catalogue, model: Model, library: list[str], tree: Callable[[dict[str, str]], Path], tmp_path: Path
 ) -> None:

@@ -255,6 +255,28 @@ def suggest(
 
 
 @contextmanager
+def naming_own_words(name: str) -> Iterator[None]:
+    """Where a model is wanted and words of one's own are named, say so in place of "there is no model"."""
+    try:
+        yield
+    except ModelError as error:
+        from moodbook.library.personal import find_head, read_head
+
+        if find_head(name) is not None:
+            shown = name
+        elif find_head(Path(name)) is not None:
+            shown = f".{os.sep}{name}"  # A folder of the working folder.
+        else:
+            raise
+        base = read_head(shown).config.base_name
+        raise ModelError(
+            f"'{shown}' are words of your own and no model: they stand on what the model {base} hears. What they are: "
+            f"moodbook personal show {shown}; for the library, after a scan with {base}: moodbook personal apply "
+            f"{shown}; into files: moodbook write FOLDER --model {shown}"
+        ) from error
+
+
+@contextmanager
 def _writing(path: Path | None) -> Iterator[Catalogue]:
     """Open a catalogue that is there for writing, alone."""
     from moodbook.library.catalogue import Catalogue, catalogue_path
