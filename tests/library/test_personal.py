@@ -445,9 +445,7 @@ def test_a_folder_of_music_alone_tells_how_to_name_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["epic=", "", "="])
-def test_an_empty_place_is_not_the_working_folder(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_place_is_not_the_working_folder(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.mp3").touch()
     monkeypatch.chdir(tmp_path)
