@@ -470,7 +470,12 @@ def test_moods_that_moodbook_wrote_teach_nothing(
     enter(catalogue, model, "/own", [0.5] * 4, metadata=Metadata(moods=("gym; late night;",)))
     enter(catalogue, model, "/ours", [0.5] * 4, metadata=Metadata(moods=("epic",)))
     enter(catalogue, model, "/none", [0.5] * 4)
-    fields = {"own": {"MOOD": ["gym"]}, "ours": {"MOOD": ["epic"], "MOODBOOK_SCORES": ["{}"]}}
+    enter(catalogue, model, "/wordless", [0.5] * 4, metadata=Metadata(moods=("; ?",)))
+    fields = {
+        "own": {"MOOD": ["gym"]},
+        "wordless": {"MOOD": ["; ?"]},
+        "ours": {"MOOD": ["epic"], "MOODBOOK_SCORES": ["{}"]},
+    }
     monkeypatch.setattr("moodbook.library.personal.sources.read_fields", lambda path: fields[path.name])
     assert read_moods(catalogue) == ([Statement(Path("/own"), ("gym", "late night"))], 1)
 
