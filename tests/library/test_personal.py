@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -443,6 +444,15 @@ def test_a_folder_of_music_alone_tells_how_to_name_it(tmp_path: Path) -> None:
         read_source(str(tmp_path))
 
 
+@pytest.mark.parametrize("source", ["epic=", "", "="])
+def test_an_empty_place_is_not_the_working_folder(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.mp3").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=f"^'{source}' names no place"):
+        read_source(source)
+
+
 @given(st.binary(max_size=200), st.sampled_from(["a.csv", "a.m3u8"]))
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
     path = tmp_path_factory.getbasetemp() / name
@@ -460,7 +470,12 @@ def test_moods_that_moodbook_wrote_teach_nothing(
     enter(catalogue, model, "/own", [0.5] * 4, metadata=Metadata(moods=("gym; late night;",)))
     enter(catalogue, model, "/ours", [0.5] * 4, metadata=Metadata(moods=("epic",)))
     enter(catalogue, model, "/none", [0.5] * 4)
-    fields = {"own": {"MOOD": ["gym"]}, "ours": {"MOOD": ["epic"], "MOODBOOK_SCORES": ["{}"]}}
+    enter(catalogue, model, "/wordless", [0.5] * 4, metadata=Metadata(moods=("; ?",)))
+    fields = {
+        "own": {"MOOD": ["gym"]},
+        "wordless": {"MOOD": ["; ?"]},
+        "ours": {"MOOD": ["epic"], "MOODBOOK_SCORES": ["{}"]},
+    }
     monkeypatch.setattr("moodbook.library.personal.sources.read_fields", lambda path: fields[path.name])
     assert read_moods(catalogue) == ([Statement(Path("/own"), ("gym", "late night"))], 1)
 
@@ -473,6 +488,23 @@ def test_unknown_files_are_named(catalogue: Catalogue, model: Model, tmp_path: P
     assert said == {}
     assert "not in the catalogue" in unknown[0].reason
     assert len(unknown) == 2
+
+
+def test_words_and_none_for_one_recording_contradict(
+    catalogue: Catalogue, model: Model, library: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracks = search(catalogue, "", sort="path")
+    rows = {track.path: track.payload_id for track in tracks}
+    monkeypatch.setattr("moodbook.library.personal.examples.find_payload", lambda catalogue, path: rows.get(path))
+    first = tracks[0]
+    twice = [Statement(first.path, ("x",)), Statement(first.path, ("y",)), Statement(tracks[1].path, ())]
+    assert resolve(catalogue, twice)[0] == {first.payload_sha256: ("x", "y"), tracks[1].payload_sha256: ()}
+    for statements in ([*twice, Statement(first.path, ())], [Statement(first.path, ()), *twice]):
+        with pytest.raises(DataError, match=r"of 1 recordings .*has x, y in one place, .* nothing in another"):
+            resolve(catalogue, statements)
+    many = [Statement(track.path, words) for track in tracks[:7] for words in (("x",), ())]
+    with pytest.raises(DataError, match=r"of 7 recordings .*; and 2 more\. Take one of the two away"):
+        resolve(catalogue, many)
 
 
 # The head on disk.
@@ -512,6 +544,21 @@ def test_a_damaged_head_is_refused(catalogue: Catalogue, model: Model, library: 
     (folder / HEAD_FILE).unlink()
     with pytest.raises(ModelError, match="there are no words of your own called 'mine'"):
         read_head("mine")
+
+
+def test_a_bare_name_is_never_a_folder_of_the_working_folder(
+    catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = fit_gym(catalogue, model).folder
+    here = tmp_path / "here"
+    shutil.copytree(own, here / "mine")
+    shutil.copytree(own, here / "foreign")
+    monkeypatch.chdir(here)
+    assert read_head("mine").folder == own
+    with pytest.raises(ModelError, match="there are no words of your own called 'foreign'"):
+        read_head("foreign")
+    for named in (f".{os.sep}mine", str(here / "mine"), Path("mine"), Path("foreign")):
+        assert read_head(named).folder.resolve().parent == here
 
 
 def test_a_folder_of_something_else_is_not_replaced(catalogue: Catalogue, model: Model, library: list[str]) -> None:
@@ -597,8 +644,10 @@ def test_fitting_anew_keeps_what_it_drops_and_brings_search_up_to_date(
     assert "dropped" not in fit("all.csv", slice(None, None, 1), {"gym": "gym", "sofa": "sofa"}).stderr
     before = read_head("mine")
     done = fit("half.csv", slice(None, None, 2), {"gym": "pump"})
-    said = "moodbook: 60 examples of the last time are dropped, and the words gym, sofa; they are kept as mine.before-1"
-    assert said in done.stderr
+    assert (
+        "moodbook: of the last time 60 examples are dropped; 60 examples have other words now; no longer learned: "
+        "gym, sofa; all that was is kept as mine.before-1. To have both, fit with --add\n"
+    ) in done.stderr
     kept = read_head("mine.before-1")
     assert kept.config.model_copy(update={"name": "mine"}) == before.config
     np.testing.assert_array_equal(kept.weights, before.weights)
@@ -619,6 +668,91 @@ def test_fitting_anew_keeps_what_it_drops_and_brings_search_up_to_date(
     again = call("personal", "forget", "mine")
     assert (again.exit_code, "there are: none" in again.stderr) == (2, True)
     assert call("personal", "apply").exit_code == 0
+
+
+@pytest.fixture
+def fit_list(
+    catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Fit a list of the library's files, in which the folders have these words; the files need not be there."""
+    tracks = search(catalogue, "", sort="path")
+    rows = {track.path: track.payload_id for track in tracks}
+    monkeypatch.setattr("moodbook.library.personal.examples.find_payload", lambda catalogue, path: rows.get(path))
+
+    def fit(chosen: slice, words: dict[str, str], *options: str) -> Result:
+        lines = [f"{track.path},{words.get(track.path.parent.name, '')}" for track in tracks[chosen]]
+        (tmp_path / "list.csv").write_text("\n".join(["path,words", *lines]))
+        return call("personal", "fit", tmp_path / "list.csv", *options)
+
+    return fit
+
+
+def test_other_answers_for_the_same_recordings_lose_none_of_the_old(fit_list: Callable[..., Result]) -> None:
+    everything = slice(None)
+    assert fit_list(everything, {"gym": "gym", "sofa": "sofa"}).exit_code == 0
+    before = read_head("mine").config.examples
+    # The same in another spelling, and a word that nobody was asked for: nothing is lost.
+    same = fit_list(everything, {"gym": "GYM;new", "sofa": "sofa"})
+    assert (same.exit_code, "before-" in same.stderr) == (0, False)
+    other = fit_list(everything, {"gym": "sofa", "sofa": "gym"})
+    said = "moodbook: of the last time 120 examples have other words now; no longer learned: new; "
+    assert said + "all that was is kept as mine.before-1\n" in other.stderr
+    kept = read_head("mine.before-1").config.examples
+    assert {sha256: {word.lower() for word in words} - {"new"} for sha256, words in kept.items()} == {
+        sha256: set(words) for sha256, words in before.items()
+    }
+    # A word taken back, or given to what was said to have none, is another answer too; nobody is told what he did.
+    added = fit_list(slice(0, 10), {}, "--add")
+    assert "10 examples have other words now; all that was is kept as mine.before-2\n" in added.stderr
+    again = fit_list(slice(0, 10), {"gym": "gym", "sofa": "gym"}, "--add")
+    assert "10 examples have other words now; all that was is kept as mine.before-3\n" in again.stderr
+
+
+def test_the_others_of_the_last_time_go_on_with_add(fit_list: Callable[..., Result], tmp_path: Path) -> None:
+    first = fit_list(slice(0, 40), {"gym": "gym"}, "--others")  # By path: all of them are of the gym.
+    assert first.exit_code == 0, first.output
+    assert call("personal", "suggest", "-n", 4, "-o", tmp_path / "ask.csv").exit_code == 0
+    questions = (tmp_path / "ask.csv").read_text()
+    (tmp_path / "ask.csv").write_text(questions.replace(",?,", ",gym,"))
+    added = call("personal", "fit", tmp_path / "ask.csv", "--add")
+    assert added.exit_code == 0, added.output
+    assert "--others was given the last time, so it goes on" in added.stderr
+    config = read_head("mine").config
+    assert (config.with_others, [(facts.having, facts.lacking) for facts in config.words]) == (True, [(44, 76)])
+    # Anew, it is asked for anew.
+    assert "Give other words too, or --others" in fit_list(slice(0, 40), {"gym": "gym"}).stderr
+
+
+def test_to_apply_again_says_that_nothing_changed(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    listed = ", ".join(fit_gym(catalogue, model).words)
+    assert call("personal", "apply").stderr == f"moodbook: 120 recordings have scores now for {listed}\n"
+    nothing = f"moodbook: nothing changed: 120 recordings have scores for {listed} already\n"
+    assert call("personal", "apply").stderr == nothing
+    embedding = unit(np.eye(DIMENSIONS)[0])
+    enter(catalogue, model, "/music/new.flac", [0.1] * 4, sha256=sha("new"), embedding=embedding)
+    more = call("personal", "apply").stderr
+    assert more == f"moodbook: 121 recordings have scores now for {listed} (1 new)\n"
+    fit_gym(catalogue, model, "theirs")
+    assert call("personal", "apply", "theirs").exit_code == 0
+    assert call("personal", "apply").stderr.endswith("already; they are used from now on\n")
+    assert call("personal", "apply").stderr.startswith("moodbook: nothing changed: 121 ")
+
+
+def test_who_names_own_words_where_a_model_is_wanted_is_told_so(
+    catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(fit_gym(catalogue, model).folder, tmp_path / "here" / "theirs")
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "a.flac").touch()
+    elsewhere = f".{os.sep}theirs"
+    for named, shown in (("mine", "mine"), (elsewhere, elsewhere), ("theirs", elsewhere)):
+        for verb in (("tag", "a.flac", "--model", named), ("scan", ".", "--model", named), ("info", named)):
+            refused = call(*verb)
+            assert refused.exit_code == 2
+            assert f"'{shown}' are words of your own and no model" in refused.stderr
+            for way in (f"personal show {shown};", f"personal apply {shown};", f"write FOLDER --model {shown}\n"):
+                assert f"moodbook {way}" in refused.stderr
+    assert "there is no model 'nobody'" in call("tag", "a.flac", "--model", "nobody").stderr
 
 
 def test_own_words_are_written_into_files(

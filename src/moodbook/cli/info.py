@@ -13,6 +13,7 @@ import typer
 
 from moodbook.cli.device import DeviceName, DeviceOption
 from moodbook.cli.errors import ends_with_exit_code
+from moodbook.cli.personal import naming_own_words
 from moodbook.errors import ModelError
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def info(
       moodbook info run-4 --json
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    facts = _recipe_facts(name, tags) if recipe or not _is_model(name) else _model_facts(name, verify, device.choice)
+    with naming_own_words(name):
+        is_model = not recipe and _is_model(name)
+        facts = _model_facts(name, verify, device.choice) if is_model else _recipe_facts(name, tags)
     if verify and facts["kind"] != "model":
         raise ModelError(f"'{name}' is a recipe: it has no weights to verify")
     if as_json or not _on_terminal():

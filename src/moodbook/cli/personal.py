@@ -31,7 +31,9 @@ personal = typer.Typer(
 )
 
 _NAME = "mine"
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="What the words are called together.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="What the words are called together, or their folder (with a / in it).")
+]
 
 
 @personal.command("fit")
@@ -49,7 +51,9 @@ def fit(
     others: Annotated[
         bool, typer.Option("--others", help="Take all other music of the library as having none of the words.")
     ] = False,
-    add: Annotated[bool, typer.Option("--add", help="Keep the examples of the last time, and add these.")] = False,
+    add: Annotated[
+        bool, typer.Option("--add", help="Keep the examples of the last time (and its --others), and add these.")
+    ] = False,
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the words are called together.")] = _NAME,
     as_json: JsonOption = False,
     model: ModelOption = None,
@@ -58,8 +62,8 @@ def fit(
     """Learn words of your own from examples: which of your music has them.
 
     Nothing is listened to: scan the music first. What was learned before under
-    the same name is replaced, or kept with --add; of what would be lost a copy
-    stays (NAME.before-1). Examples are
+    the same name is replaced, or kept with --add; where examples, answers or
+    words would be lost, a copy of what was stays (NAME.before-1). Examples are
       a playlist         gym.m3u8: all of it has the word "gym"
       a folder           its folders' names are the words of what is in them
       a CSV file         columns path and words ("gym;loud"; nothing: none)
@@ -106,7 +110,11 @@ def fit(
                 sys.stderr.write(f"moodbook: moods that Moodbook wrote were left out: {written} files\n")
         said, unknown = words.resolve(opened, statements)
         if add:
-            said = {**words.read_head(name).config.examples, **said}
+            before = words.read_head(name).config
+            said = {**before.examples, **said}
+            if before.with_others and not others:
+                others = True
+                sys.stderr.write("moodbook: --others was given the last time, so it goes on\n")
         examples = words.gather(opened, base, said, others=others)
         in_use = any(model.name == name and model.base is not None for model in opened.models())
     if unknown:
@@ -119,7 +127,7 @@ def fit(
     with ProgressLine("learning", len(examples.words)).shown() as progress:
         fitted = words.fit_words(examples, on_progress=progress.update)
     facts = fitted.facts(name, base, examples)
-    _keep_what_goes(folder, set(examples.by_hash()), {word.word for word in fitted.words})
+    _keep_what_goes(folder, examples.by_hash(), [word.word for word in fitted.words], added=add)
     head = words.write_head(folder, facts, fitted.weights)
     if fitted.refused:
         lines = (f"{refused.word}: {refused.reason}" for refused in fitted.refused)
@@ -247,6 +255,28 @@ def suggest(
 
 
 @contextmanager
+def naming_own_words(name: str) -> Iterator[None]:
+    """Where a model is wanted and words of one's own are named, say so in place of "there is no model"."""
+    try:
+        yield
+    except ModelError as error:
+        from moodbook.library.personal import find_head, read_head
+
+        if find_head(name) is not None:
+            shown = name
+        elif find_head(Path(name)) is not None:
+            shown = f".{os.sep}{name}"  # A folder of the working folder.
+        else:
+            raise
+        base = read_head(shown).config.base_name
+        raise ModelError(
+            f"'{shown}' are words of your own and no model: they stand on what the model {base} hears. What they are: "
+            f"moodbook personal show {shown}; for the library, after a scan with {base}: moodbook personal apply "
+            f"{shown}; into files: moodbook write FOLDER --model {shown}"
+        ) from error
+
+
+@contextmanager
 def _writing(path: Path | None) -> Iterator[Catalogue]:
     """Open a catalogue that is there for writing, alone."""
     from moodbook.library.catalogue import Catalogue, catalogue_path
@@ -263,30 +293,44 @@ def _apply(head: Head, catalogue: Path | None) -> None:
     from moodbook.model.scores import printable
 
     with _writing(catalogue) as opened:
-        _, entered = apply_head(opened, head)
-    sys.stderr.write(f"moodbook: {entered} recordings have scores now for {printable(', '.join(head.words))}\n")
+        known = opened.models()
+        used, entered = apply_head(opened, head)
+        count = len(opened.heard_payloads(used))
+    words = printable(", ".join(head.words))
+    if entered:
+        new = f" ({entered} new)" if entered < count else ""
+        sys.stderr.write(f"moodbook: {count} recordings have scores now for {words}{new}\n")
+    elif known and known[0].sha256 == used.sha256:
+        sys.stderr.write(f"moodbook: nothing changed: {count} recordings have scores for {words} already\n")
+    else:
+        sys.stderr.write(f"moodbook: {count} recordings have scores for {words} already; they are used from now on\n")
 
 
-def _keep_what_goes(folder: Path, examples: set[str], words: set[str]) -> None:
-    """Set the head that is replaced aside where it knows examples or words that the new one does not, and say so."""
-    from moodbook.library.personal import find_head, read_head, set_aside
+def _keep_what_goes(folder: Path, examples: dict[str, tuple[str, ...]], words: list[str], *, added: bool) -> None:
+    """Set the head that is replaced aside where it knows what the new one does not, and say so."""
+    from moodbook.library.personal import find_head, find_losses, read_head, set_aside
     from moodbook.model.scores import printable
 
     if find_head(folder) is None:
         return
     try:
-        before = read_head(folder).config
+        losses = find_losses(read_head(folder).config, examples, words)
     except ModelError as error:
         sys.stderr.write(f"moodbook: {printable(str(error))}; what is left of them is kept as {set_aside(folder)}\n")
         return
-    examples_lost = len(before.examples.keys() - examples)
-    words_lost = [facts.word for facts in before.words if facts.word not in words]
-    if examples_lost or words_lost:
-        named = f", and the words {', '.join(words_lost)}" if words_lost else ""
-        sys.stderr.write(
-            f"moodbook: {examples_lost} examples of the last time are dropped{printable(named)}; they are kept as "
-            f"{set_aside(folder)}. To have both, fit with --add\n"
-        )
+    if not losses:
+        return
+    kinds = []
+    if losses.dropped:
+        kinds.append(f"{losses.dropped} examples are dropped")
+    if losses.changed:
+        kinds.append(f"{losses.changed} examples have other words now")
+    if losses.words:
+        kinds.append(f"no longer learned: {printable(', '.join(losses.words))}")
+    hint = "" if added or not losses.dropped else ". To have both, fit with --add"
+    sys.stderr.write(
+        f"moodbook: of the last time {'; '.join(kinds)}; all that was is kept as {set_aside(folder)}{hint}\n"
+    )
 
 
 def _named(name: str, option: str = "") -> str:

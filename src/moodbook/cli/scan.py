@@ -14,6 +14,7 @@ from moodbook.cli.catalogue import CatalogueOption
 from moodbook.cli.device import DeviceName, DeviceOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.output import say_list, utf8_stdout
+from moodbook.cli.personal import naming_own_words
 from moodbook.cli.precision import PrecisionName, PrecisionOption
 from moodbook.cli.progress import ProgressLine
 from moodbook.model import DEFAULT_MODEL
@@ -71,7 +72,8 @@ def scan(
     from moodbook.library.catalogue import Catalogue, catalogue_path
     from moodbook.model.tagger import Tagger
 
-    tagger = Tagger.load(model, precision=precision.choice, device=device.choice)
+    with naming_own_words(model):
+        tagger = Tagger.load(model, precision=precision.choice, device=device.choice)
     with Catalogue(catalogue or catalogue_path(), create=True) as opened:
         run = _Run(opened, tagger, folders, jobs or min(_MOST_JOBS, os.cpu_count() or 1), as_json)
         if watch:

@@ -13,6 +13,7 @@ import typer
 from moodbook.cli.device import DeviceName, DeviceOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.output import ForceOption, bar, clock, say_list, utf8_stdout
+from moodbook.cli.personal import naming_own_words
 from moodbook.cli.precision import PrecisionName, PrecisionOption
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, DataError
@@ -89,7 +90,8 @@ def tag(
             f"found no audio below {', '.join(map(str, paths))}; a folder is searched for "
             f"{' '.join(sorted(audio.AUDIO_SUFFIXES))}, any other file must be named itself"
         )
-    tagger = Tagger.load(model, precision=precision.choice, device=device.choice)
+    with naming_own_words(model):
+        tagger = Tagger.load(model, precision=precision.choice, device=device.choice)
     failures: list[TagFailure] = []
     with ExitStack() as stack:
         writers: list[RecordWriter] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -24,6 +25,7 @@ COPY_COSINE = 0.9
 tracks and their own copies as MP3 of 64 and 128 kbit/s and Opus of 48 have 0.91 at least (median 0.98); of 153 tracks
 by one composer one pair of different ones has more than 0.9."""
 _ROWS_AT_A_TIME = 1_000
+_NAMED_CONTRADICTIONS = 5  # The others are counted.
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,17 +62,20 @@ class Examples:
 def resolve(
     catalogue: Catalogue, statements: Iterable[Statement]
 ) -> tuple[dict[str, tuple[str, ...]], tuple[TagFailure, ...]]:
-    """Find the recordings that statements are about.
+    """Find the recordings that statements are about; the words of several about one recording add up.
 
     Returns:
         The words by the hash of the recording, and the files that the catalogue does not know.
 
     Raises:
+        DataError: Of one recording it is said that it has words, and that it has none.
         CatalogueError: The catalogue cannot be read.
     """
     with catalogue.reading() as connection:
         sha256s: dict[int, str] = dict(connection.execute("SELECT id, sha256 FROM payload"))
     words: dict[str, tuple[str, ...]] = {}
+    wordless: dict[str, Path] = {}
+    worded: dict[str, Path] = {}
     left_out = []
     for statement in statements:
         try:
@@ -84,6 +89,19 @@ def resolve(
         else:
             sha256 = sha256s[payload_id]
             words[sha256] = (*words.get(sha256, ()), *statement.words)
+            (worded if statement.words else wordless).setdefault(sha256, statement.path)
+    contradictions = [
+        f"'{worded[sha256]}' has {', '.join(words[sha256])} in one place, '{path}' nothing in another"
+        for sha256, path in wordless.items()
+        if sha256 in worded
+    ]
+    if contradictions:
+        more = len(contradictions) - _NAMED_CONTRADICTIONS
+        listed = "; ".join(contradictions[:_NAMED_CONTRADICTIONS]) + (f"; and {more} more" if more > 0 else "")
+        raise DataError(
+            f"of {len(contradictions)} recordings it is said that they have words and that they have none (the same "
+            f"music may be in two files): {listed}. Take one of the two away"
+        )
     return words, tuple(left_out)
 
 

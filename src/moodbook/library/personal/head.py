@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -41,6 +42,7 @@ WEIGHTS_FILE: Final = "head.safetensors"
 NEVER = 1.0
 """Threshold of a word that is never decided: no probability is above it."""
 _WEIGHTS = "head.weights"
+_SEPARATORS = {os.sep, os.altsep or os.sep}
 _MOST_STEM_CHARACTERS = 80  # A name has 100 at most.
 _MOST_JSON_BYTES = 32 << 20  # Two hundred thousand examples.
 
@@ -188,16 +190,19 @@ def list_heads() -> list[str]:
 
 
 def find_head(name_or_folder: str | Path) -> Path | None:
-    """Give the folder of a head by its name or its own; None where there is no head."""
-    own = heads_folder() / name_or_folder
-    for folder in (Path(name_or_folder), own):
-        if is_folder(folder) and is_there(folder / HEAD_FILE):
-            return folder
-    return None
+    """Give the folder of a head; None where there is no head.
+
+    Args:
+        name_or_folder: A bare name is that of a head in the owner's folder, whatever lies in the working folder. A
+            `Path`, and a text with a separator in it (``./mine``), is a folder.
+    """
+    is_name = isinstance(name_or_folder, str) and not _SEPARATORS & set(name_or_folder)
+    folder = heads_folder() / name_or_folder if is_name else Path(name_or_folder)
+    return folder if is_folder(folder) and is_there(folder / HEAD_FILE) else None
 
 
 def read_head(name_or_folder: str | Path) -> Head:
-    """Read a head by its name in the owner's folder, or from a folder.
+    """Read a head by its name in the owner's folder, or from a folder; `find_head` says which is which.
 
     Raises:
         ModelError: There is none, or it is damaged or altered.
@@ -213,6 +218,46 @@ def read_head(name_or_folder: str | Path) -> Head:
         return _read(folder)
     except (OSError, ModelError) as error:
         raise ModelError(f"cannot load the words '{folder}': {error}. Fit them again") from error
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What is lost where a head is replaced.
+
+    Attributes:
+        dropped: Examples that the new one does not have.
+        changed: Examples whose answer is another now: one of the old words is said of them that was not, or no more.
+        words: Words that the new one has not learned.
+    """
+
+    dropped: int
+    changed: int
+    words: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.dropped or self.changed or self.words)
+
+
+def find_losses(before: HeadConfig, examples: Mapping[str, Sequence[str]], learned: Iterable[str]) -> Losses:
+    """Compare a head with the one that is to replace it.
+
+    A word that is new changes no answer: nobody was asked for it before.
+
+    Args:
+        before: What is replaced.
+        examples: The words of the new one's examples, by the hash of the recording.
+        learned: The words that the new one has learned.
+    """
+    answers = {sha256: {fold(word) for word in words} for sha256, words in before.examples.items()}
+    asked = set[str]().union(*answers.values())
+    changed = sum(
+        {fold(word) for word in examples[sha256]} & asked != said
+        for sha256, said in answers.items()
+        if sha256 in examples
+    )
+    still = {fold(word) for word in learned}
+    words = tuple(facts.word for facts in before.words if fold(facts.word) not in still)
+    return Losses(len(answers.keys() - examples.keys()), changed, words)
 
 
 def set_aside(folder: Path) -> str:

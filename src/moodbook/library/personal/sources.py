@@ -52,6 +52,10 @@ def read_source(source: str) -> list[Statement]:
     """
     word, mark, place = source.partition("=")
     named = bool(mark) and not is_there(source)
+    if not (place if named else source):  # To the system it would be the working folder.
+        raise DataError(
+            f"{source!r} names no place; give a playlist, a folder or a CSV file, or WORD=PLAYLIST, WORD=FOLDER"
+        )
     path = Path(place if named else source).expanduser()
     if not is_there(path):
         raise DataError(f"there is no '{path}'; name a playlist (.m3u8), a folder, a CSV file, or WORD=PLACE")
@@ -107,7 +111,8 @@ def read_moods(catalogue: Catalogue) -> tuple[list[Statement], int]:
             # Many programs write several moods into one value.
             words = [word.strip() for mood in track.moods for word in mood.split(SEPARATOR)]
             words = [word for word in words if word not in ("", UNANSWERED)]
-            statements.append(Statement(track.path, tuple(word[:MOST_CHARACTERS] for word in words)))
+            if words:  # A field without a word says nothing, not that none of them fits.
+                statements.append(Statement(track.path, tuple(word[:MOST_CHARACTERS] for word in words)))
     return statements, written
 
 
