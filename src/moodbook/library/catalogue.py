@@ -29,6 +29,8 @@ from moodbook.tags import TagSet
 LOCK_SUFFIX = ".lock"
 """What is added to the catalogue's name for the file whose lock says that somebody scans."""
 _BUSY_SECONDS = 10.0
+_REFUSED_BESIDE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_FULL")
+"""How SQLite says that it could not make its two files beside a catalogue, each with more said behind it."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +141,11 @@ class Catalogue:
         try:
             read_version(connection)
         except sqlite3.OperationalError as error:
-            # Beside a catalogue that is read SQLite makes two files, which a disk that is only read does not take. It
-            # can do without where nobody writes: there is nothing in the log of what was written last.
+            # Beside a catalogue that is read SQLite makes two files, which a disk that is only read, or is full, does
+            # not take. It can do without where nobody writes: there is nothing in the log of what was written last.
             log = self.path.with_name(self.path.name + "-wal")
             code = getattr(error, "sqlite_errorname", "") or ""
-            if not code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")) or (is_there(log) and log.stat().st_size):
+            if not code.startswith(_REFUSED_BESIDE) or (is_there(log) and log.stat().st_size):
                 return connection  # Its refusal is said when it is used.
             connection.close()
             address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
