@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
 from tests.library.conftest import enter
 from typer.testing import CliRunner
 
 from moodbook.cli.app import app
 from moodbook.errors import CatalogueError
 from moodbook.library.catalogue import Catalogue
+from moodbook.library.check import check_catalogue
 from moodbook.library.schema import VERSION
 from moodbook.model.bundle import Bundle
 
@@ -96,3 +98,70 @@ def test_a_negative_version_of_another_program_is_let_alone(tmp_path: Path) -> N
     connection.close()
     with pytest.raises(CatalogueError, match="is a database of another program"):
         Catalogue(path, create=True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE analysis SET probabilities = x'00'",
+        "UPDATE analysis SET music = 'much'",
+        "UPDATE analysis SET embedding = x'00' WHERE payload_id = 2",
+        "UPDATE file SET path = '/' || id",
+        "UPDATE model SET tags = 'x'",
+        "INSERT INTO failure SELECT id, 1, x'ff' FROM payload",
+        "DROP TABLE file",
+    ],
+)
+def test_a_catalogue_is_looked_through(spoil: Spoil, statement: str) -> None:
+    with Catalogue(spoil(statement)) as catalogue, pytest.raises(CatalogueError, match="is damaged: "):
+        check_catalogue(catalogue)
+
+
+def test_a_sound_catalogue_passes(spoil: Spoil) -> None:
+    with Catalogue(spoil("SELECT 1")) as catalogue:
+        check_catalogue(catalogue)
+
+
+@pytest.fixture
+def call(tmp_path: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run `write` with the tiny model and a catalogue of its own; nothing is written."""
+    monkeypatch.setenv("MOODBOOK_CATALOGUE", str(tmp_path / "c.sqlite"))
+    options = ["--top", "1", "--model", str(tiny_bundle.folder), "--journal", str(tmp_path / "journal")]
+    return lambda *arguments: CliRunner().invoke(app, ["write", *options, *map(str, arguments)])
+
+
+def spoil_pages(path: Path) -> None:
+    """Spoil all but the first page of a catalogue, which opens as before."""
+    data = bytearray(path.read_bytes())
+    data[4_096:] = b"\xa5" * (len(data) - 4_096)
+    path.write_bytes(data)
+
+
+def spoil_scores(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("UPDATE analysis SET probabilities = x'00'")
+    connection.close()
+
+
+@pytest.mark.parametrize("how", [spoil_pages, spoil_scores])
+def test_write_listens_where_the_users_own_catalogue_is_damaged(
+    tree: Tree, call: Callable[..., Result], tmp_path: Path, tiny_bundle: Bundle, how: Callable[[Path], None]
+) -> None:
+    root, path = tree({"a.flac": "lava", "b.flac": "taiko"}), tmp_path / "c.sqlite"
+    scanned = CliRunner().invoke(app, ["scan", str(root), "--model", str(tiny_bundle.folder), "--catalogue", str(path)])
+    assert scanned.exit_code == 0, scanned.output
+    sound = call(root)
+    assert "the catalogue knew 2 files, 0 listened to" in sound.stderr
+    how(path)
+
+    done = call(root)
+
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith("moodbook: every file is listened to: ")
+    assert "damaged" in done.stderr
+    assert done.stdout == sound.stdout
+
+    named = call(root, "--catalogue", path)
+    assert named.exit_code == 2
+    assert "damaged" in named.stderr
+    assert "listened" not in named.stderr
