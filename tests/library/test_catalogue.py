@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,6 +76,51 @@ def test_it_is_read_where_nothing_can_be_written(tmp_path: Path, tiny_bundle: Bu
             if root:
                 os.seteuid(0)
             folder.chmod(0o755)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """The folder of a disk of its own, of two megabytes."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs Linux")
+    with tempfile.TemporaryDirectory() as folder:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True).returncode:
+            pytest.skip("needs the right to mount a disk")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+def fill(disk: Path) -> None:
+    with suppress(OSError), (disk / "filling").open("wb", buffering=0) as filling:
+        while filling.write(bytes(4_096)):
+            pass
+
+
+def test_it_is_read_on_a_full_disk(small_disk: Path, tiny_bundle: Bundle) -> None:
+    path = small_disk / "c.sqlite"
+    with Catalogue(path, create=True) as made:
+        enter(made, made.use_model(tiny_bundle), "/a.flac", [0.5] * 4)
+    fill(small_disk)
+    with Catalogue(path) as catalogue:
+        assert [track.path for track in search(catalogue, "")] == [Path("/a.flac")]
+        assert measure(catalogue, catalogue.find_model()).heard == 1
+        with pytest.raises(CatalogueError, match="cannot use the catalogue"):
+            catalogue.use_model(tiny_bundle)
+
+
+def test_what_only_the_log_holds_is_not_passed_over_on_a_full_disk(
+    small_disk: Path, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    path = small_disk / "c.sqlite"
+    with Catalogue(tmp_path / "c.sqlite", create=True) as made:
+        enter(made, made.use_model(tiny_bundle), "/a.flac", [0.5] * 4)
+        for end in ("", "-wal"):
+            shutil.copy(f"{made.path}{end}", f"{path}{end}")
+    fill(small_disk)
+    with pytest.raises(CatalogueError, match="the disk fails or is full"):
+        Catalogue(path)
 
 
 @pytest.mark.parametrize("version", range(1, VERSION))

@@ -139,14 +139,19 @@ def _open_default(path: Path | None, stack: ExitStack) -> Catalogue | None:
     """Open the catalogue that was named, or the user's own where there is one that can be used."""
     from moodbook.files import is_there
     from moodbook.library.catalogue import Catalogue, catalogue_path
+    from moodbook.library.check import check_catalogue
     from moodbook.model.scores import printable
 
     if path is not None:
-        return stack.enter_context(Catalogue(path))
+        named = stack.enter_context(Catalogue(path))
+        check_catalogue(named)
+        return named
     if not is_there(catalogue_path()):
         return None
     try:
-        return stack.enter_context(Catalogue(catalogue_path()))
+        own = stack.enter_context(Catalogue(catalogue_path()))
+        check_catalogue(own)  # Now, while the files can still all be listened to.
+        return own
     except CatalogueError as error:
         sys.stderr.write(f"moodbook: every file is listened to: {printable(str(error))}\n")
         return None

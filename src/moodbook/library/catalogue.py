@@ -6,18 +6,20 @@ import datetime
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from moodbook.datasets.places import data_root
-from moodbook.errors import CatalogueError
+from moodbook.errors import CatalogueError, DataError
 from moodbook.files import is_folder, is_there
+from moodbook.library import stored
 from moodbook.library.identity import Stat
 from moodbook.library.metadata import Metadata
 from moodbook.library.schema import VERSION, migrate, read_version
@@ -29,6 +31,11 @@ from moodbook.tags import TagSet
 LOCK_SUFFIX = ".lock"
 """What is added to the catalogue's name for the file whose lock says that somebody scans."""
 _BUSY_SECONDS = 10.0
+_ROUNDING = 1e-3
+"""How far from 0 to 1 a mean of probabilities may come out, and more."""
+_FILE_KINDS = (int, bytes, int, int, int, str, int)
+_REFUSED_BESIDE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_FULL")
+"""How SQLite says that it could not make its two files beside a catalogue, each with more said behind it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Model:
         tags: Names of the columns of its scores.
         thresholds: In the same order.
         base: Hash of the model that hears for it, where its words are the owner's own; None where it hears itself.
+        catalogue: The file that knows it.
     """
 
     id: int
@@ -68,7 +76,30 @@ class Model:
     sha256: str
     tags: TagSet
     thresholds: tuple[float, ...]
-    base: str | None = None
+    base: str | None
+    catalogue: Path
+
+    def scores(self, packed: Sequence[object]) -> Float32[np.ndarray, "recordings tags"]:
+        """Read the scores of recordings as they are stored.
+
+        Raises:
+            CatalogueError: They are none.
+        """
+        what = f"the scores of a recording by {self.name!r}"
+        scores = stored.read_vectors(self.catalogue, packed, what, len(self.tags))
+        if len(scores) and not (scores.min() >= -_ROUNDING and scores.max() <= 1 + _ROUNDING):
+            raise stored.damaged(self.catalogue, f"{what} are not from 0 to 1")
+        return scores
+
+    def is_music(self, music: object) -> bool:
+        """Say whether a recording is music, by what is stored of it.
+
+        Raises:
+            CatalogueError: It is no probability.
+        """
+        if not stored.is_number(music):
+            raise stored.damaged(self.catalogue, f"whether a recording is music is {music!r}, no probability")
+        return music is None or bool(music >= MUSIC)  # type: ignore[operator]
 
     def strengths(self, probabilities: bytes, music: float | None) -> tuple[TagStrength, ...]:
         """Read what the catalogue keeps of a recording: every tag with its strength, in the model's order.
@@ -76,9 +107,12 @@ class Model:
         Args:
             probabilities: As they are stored.
             music: Probability that it is music at all; below one half nothing is decided.
+
+        Raises:
+            CatalogueError: That is not what the catalogue must keep.
         """
-        values = np.frombuffer(probabilities, dtype="<f4").tolist()
-        is_music = music is None or music >= MUSIC
+        values = self.scores([probabilities])[0].tolist()
+        is_music = self.is_music(music)
         named = zip(self.tags, values, self.thresholds, strict=True)
         return tuple(TagStrength(tag, value, value > threshold and is_music) for tag, value, threshold in named)
 
@@ -139,11 +173,11 @@ class Catalogue:
         try:
             read_version(connection)
         except sqlite3.OperationalError as error:
-            # Beside a catalogue that is read SQLite makes two files, which a disk that is only read does not take. It
-            # can do without where nobody writes: there is nothing in the log of what was written last.
+            # Beside a catalogue that is read SQLite makes two files, which a disk that is only read, or is full, does
+            # not take. It can do without where nobody writes: there is nothing in the log of what was written last.
             log = self.path.with_name(self.path.name + "-wal")
             code = getattr(error, "sqlite_errorname", "") or ""
-            if not code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")) or (is_there(log) and log.stat().st_size):
+            if not code.startswith(_REFUSED_BESIDE) or (is_there(log) and log.stat().st_size):
                 return connection  # Its refusal is said when it is used.
             connection.close()
             address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
@@ -153,8 +187,10 @@ class Catalogue:
     def _prepare(self, create: bool) -> None:
         version = read_version(self.connection)
         tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if version == 0 and tables:
+        if tables and (version == 0 or (version < 0 and "payload" not in tables)):
             raise CatalogueError(f"'{self.path}' is a database of another program; name another file")
+        if version < 0:
+            raise stored.damaged(self.path, f"it has version {version}, which there never was")
         if version > VERSION:
             raise CatalogueError(
                 f"the catalogue '{self.path}' has version {version}, this Moodbook reads up to {VERSION}; "
@@ -183,7 +219,9 @@ class Catalogue:
                 what = "another program holds it; wait for it, or end it"
             elif code.startswith("SQLITE_FULL"):
                 what = "the disk is full; make room, then run the same command again"
-            elif code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+            elif stored.is_damage(error):
+                raise stored.damaged(self.path, str(error)) from error
+            elif code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
                 what = f"it is no catalogue or is damaged ({error}); move it away and scan again, or restore a copy"
             elif code.startswith("SQLITE_IOERR"):
                 what = "the disk fails or is full; check it, then run the same command again"
@@ -271,10 +309,17 @@ class Catalogue:
             rows = connection.execute(
                 "SELECT id, name, sha256, tags, thresholds, base FROM model ORDER BY last_scan DESC"
             )
-            return [
-                Model(row, name, sha256, TagSet(tuple(json.loads(tags))), tuple(json.loads(thresholds)), base)
-                for row, name, sha256, tags, thresholds, base in rows
-            ]
+            return [self._model(*row) for row in rows]
+
+    def _model(self, row: int, *said: Any) -> Model:
+        stored.check_kinds(self.path, said, (str, str, str, str, (str, NoneType)), f"model {row}")
+        name, sha256, tags, thresholds, base = said
+        try:
+            names = TagSet(stored.read_texts(self.path, tags, f"the tags of {name!r}"))
+        except DataError as error:
+            raise stored.damaged(self.path, f"the tags of {name!r}: {error}") from error
+        numbers = stored.read_numbers(self.path, thresholds, f"the thresholds of {name!r}", len(names))
+        return Model(row, name, sha256, names, numbers, base, self.path)
 
     def find_model(self, name: str | None = None) -> Model:
         """Give a model by its name or the beginning of its hash; without either the one that was used last.
@@ -312,10 +357,12 @@ class Catalogue:
             rows = connection.execute(
                 "SELECT id, path, payload_id, size, mtime_ns, inode, missing_since IS NOT NULL FROM file"
             )
-            files = [
-                KnownFile(row, Path(os.fsdecode(path)), payload, Stat(size, mtime_ns, inode), bool(missing))
-                for row, path, payload, size, mtime_ns, inode, missing in rows
-            ]
+            files = []
+            for row in rows:
+                stored.check_kinds(self.path, row, _FILE_KINDS, "a file")
+                number, path, payload, size, mtime_ns, inode, missing = row
+                stat = Stat(size, mtime_ns, inode)
+                files.append(KnownFile(number, Path(os.fsdecode(path)), payload, stat, bool(missing)))
         return {file.path: file for file in files}
 
     def heard_payloads(self, model: Model) -> set[int]:
@@ -327,7 +374,10 @@ class Catalogue:
     def failed_payloads(self, model: Model) -> dict[int, str]:
         """Give the payloads that a model could not hear, with the reasons."""
         with self.reading() as connection:
-            return dict(connection.execute("SELECT payload_id, reason FROM failure WHERE model_id = ?", (model.id,)))
+            rows = connection.execute("SELECT payload_id, reason FROM failure WHERE model_id = ?", (model.id,))
+            return dict(
+                stored.check_kinds(self.path, row, (int, str), "a recording that could not be heard") for row in rows
+            )
 
     def enter_file(self, path: Path, stat: Stat, payload_sha256: str, metadata: Metadata) -> KnownFile:
         """Enter what was read of a file, new or anew."""
@@ -357,12 +407,12 @@ class Catalogue:
 
     def enter_scores(self, payload_id: int, model: Model, scores: TagScores) -> None:
         """Enter what a model makes of a payload."""
-        embedding = None if scores.embedding is None else _float32_bytes(scores.embedding)
+        embedding = None if scores.embedding is None else stored.pack_vector(scores.embedding)
         with self.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO analysis (payload_id, model_id, probabilities, note, embedding, music)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
-                (payload_id, model.id, _float32_bytes(scores.probabilities), scores.note, embedding, scores.music),
+                (payload_id, model.id, stored.pack_vector(scores.probabilities), scores.note, embedding, scores.music),
             )
             connection.execute(
                 "UPDATE payload SET duration_seconds = ? WHERE id = ?", (scores.duration_seconds, payload_id)
@@ -396,7 +446,3 @@ class Catalogue:
             connection.execute(f"DELETE FROM analysis WHERE {orphans}")  # noqa: S608
             connection.execute(f"DELETE FROM failure WHERE {orphans}")  # noqa: S608
             connection.execute("DELETE FROM payload WHERE id NOT IN (SELECT payload_id FROM file)")
-
-
-def _float32_bytes(values: Float32[np.ndarray, " values"]) -> bytes:
-    return values.astype("<f4").tobytes()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sqlite3
 import struct
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
-from moodbook.errors import DataError
+from moodbook.errors import CatalogueError, DataError
 from moodbook.library.catalogue import Catalogue, Model
 from moodbook.library.query import And, Comparison, Decided, Length, Not, Or, Query, Score, Text, TextField, parse_query
+from moodbook.library.stored import check_kinds, damaged, is_number, read_texts
 from moodbook.model.presence import MUSIC
 from moodbook.model.scores import DECIMALS, path_fields
 
@@ -184,6 +185,10 @@ class _Row(NamedTuple):
     rank: float | None
 
 
+_KINDS = (bytes, int, str, str, str, str, str, (int, float, NoneType), (int, float, NoneType), bytes)
+"""What each column of a row must be, as SQLite gives it; the rank is ours."""
+
+
 def _first(catalogue: Catalogue, model: Model, where: str, parameter: object) -> Track | None:
     row = next(_rows(catalogue, model, where, [parameter], []), None)
     return None if row is None else _track(row, model)
@@ -194,7 +199,7 @@ def _rows(
 ) -> Iterator[_Row]:
     places = [_FLOAT32.size * model.tags.column(tag) for tag in ranking]
     with catalogue.reading() as connection:
-        _add_functions(connection)
+        refusals = _add_functions(connection, model)
         # With min() SQLite gives the other columns of the same row. `where` is made of the pieces above alone.
         statement = f"""
             SELECT min(file.path), payload.id, payload.sha256, file.artist, file.title, file.album, file.moods,
@@ -203,10 +208,30 @@ def _rows(
             JOIN analysis ON analysis.payload_id = payload.id AND analysis.model_id = ?
             WHERE file.missing_since IS NULL AND {where} GROUP BY payload.id
         """  # noqa: S608
-        for row in connection.execute(statement, (model.id, *parameters)):
-            values = [_FLOAT32.unpack_from(row[-1], place)[0] for place in places]
-            rank = math.fsum(values) / len(values) if values else None
-            yield _Row._make((*row, rank))
+        try:
+            for row in connection.execute(statement, (model.id, *parameters)):
+                _check(catalogue, model, row)
+                values = [_FLOAT32.unpack_from(row[-1], place)[0] for place in places]
+                rank = math.fsum(values) / len(values) if values else None
+                yield _Row._make((*row, rank))
+        except sqlite3.OperationalError as error:
+            if refusals:
+                raise refusals[0] from error
+            raise
+
+
+def _check(catalogue: Catalogue, model: Model, row: tuple[Any, ...]) -> None:
+    """Check that a row is what a scan writes.
+
+    Raises:
+        CatalogueError: It is not.
+    """
+    check_kinds(catalogue.path, row, _KINDS, "a recording")
+    seconds, music, probabilities = row[-3:]
+    if not is_number(seconds) or not is_number(music):
+        raise damaged(catalogue.path, f"the length of recording {row[1]}, or whether it is music, is no number")
+    if len(probabilities) != _FLOAT32.size * len(model.tags):
+        model.scores([probabilities])
 
 
 def _track(row: _Row, model: Model) -> Track:
@@ -218,7 +243,7 @@ def _track(row: _Row, model: Model) -> Track:
         artist=row.artist,
         title=row.title,
         album=row.album,
-        moods=tuple(json.loads(row.moods)),
+        moods=read_texts(model.catalogue, row.moods, f"the moods of recording {row.payload_id}"),
         duration_seconds=row.duration_seconds,
         music=row.music,
         decided=tuple(strength.tag for strength in strengths if strength.decided),
@@ -295,19 +320,43 @@ def _bytes(sign: str) -> bytes:
     return sign.encode("utf-8", "surrogateescape" if "\udc80" <= sign <= "\udcff" else "backslashreplace")
 
 
-def _add_functions(connection: sqlite3.Connection) -> None:
-    def score(packed: bytes, column: int) -> float:
-        value: float = _FLOAT32.unpack_from(packed, _FLOAT32.size * column)[0]
+def _add_functions(connection: sqlite3.Connection, model: Model) -> list[CatalogueError]:
+    """Add what the pieces of SQL call; what they refuse comes into the list, as SQLite does not say it."""
+    refusals: list[CatalogueError] = []
+    size = _FLOAT32.size * len(model.tags)
+
+    def score(packed: object, column: int) -> float:
+        if not isinstance(packed, bytes) or len(packed) != size:
+            model.scores([packed])
+        value: float = _FLOAT32.unpack_from(packed, _FLOAT32.size * column)[0]  # type: ignore[arg-type]
         return value
 
-    def matches(text: str, wanted: str, whole: int) -> bool:
+    def matches(text: object, wanted: str, whole: int) -> bool:
+        if not isinstance(text, str):
+            raise damaged(model.catalogue, f"the artist, title or album of a file is {text!r}, no text")
         folded = fold(text)
         return folded == wanted if whole else wanted in folded
 
-    def list_matches(texts: str, wanted: str, whole: int) -> bool:
-        return any(matches(text, wanted, whole) for text in json.loads(texts))
+    def list_matches(texts: object, wanted: str, whole: int) -> bool:
+        return any(matches(text, wanted, whole) for text in read_texts(model.catalogue, texts, "the moods of a file"))
 
-    connection.create_function("score", 2, score, deterministic=True)
-    connection.create_function("text_matches", 3, matches, deterministic=True)
-    connection.create_function("list_matches", 3, list_matches, deterministic=True)
-    connection.create_function("path_text", 1, _text, deterministic=True)
+    def path_text(name: object) -> str:
+        if not isinstance(name, bytes):
+            raise damaged(model.catalogue, f"the name of a file is {name!r}, no bytes")
+        return _text(name)
+
+    def kept(function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*values: object) -> Any:
+            try:
+                return function(*values)
+            except CatalogueError as error:
+                refusals.append(error)
+                raise
+
+        return called
+
+    connection.create_function("score", 2, kept(score), deterministic=True)
+    connection.create_function("text_matches", 3, kept(matches), deterministic=True)
+    connection.create_function("list_matches", 3, kept(list_matches), deterministic=True)
+    connection.create_function("path_text", 1, kept(path_text), deterministic=True)
+    return refusals

@@ -16,6 +16,7 @@ from moodbook.library.catalogue import Catalogue, Model
 from moodbook.library.query import Or, Query, Text
 from moodbook.library.scan import absolute
 from moodbook.library.search import Track, fold, search, track_of_file, track_of_payload, tracks_of_payloads
+from moodbook.library.stored import damaged, read_vectors
 from moodbook.model.scores import TagScores
 
 _ROWS_AT_A_TIME = 10_000
@@ -80,20 +81,29 @@ class TrackVectors:
             " AND EXISTS (SELECT 1 FROM file WHERE file.payload_id = analysis.payload_id AND missing_since IS NULL)"
         )
         with catalogue.reading() as connection:
-            total, embedded = connection.execute(
-                f"SELECT count(*), count(embedding) {present}",
-                (model.id,),
+            total, embedded, scored = connection.execute(
+                "SELECT count(*), count(embedding),"
+                f" count(*) FILTER (WHERE typeof(probabilities) = 'blob' AND length(probabilities) = ?) {present}",
+                (4 * len(model.tags), model.id),
             ).fetchone()
+            if scored < total:  # Whoever takes the embeddings goes on to the scores beside them.
+                raise damaged(
+                    catalogue.path,
+                    f"the scores of {total - scored} recordings by {model.name!r} are not {len(model.tags)} numbers",
+                )
             column = "embedding" if embedded else "probabilities"
             cursor = connection.execute(
                 f"SELECT payload_id, {column} {present} AND {column} IS NOT NULL ORDER BY payload_id",
                 (model.id,),
             )
+            what = f"what {model.name!r} says of a recording ({column})"
+            dims = None
             ids, parts = [np.zeros(0, np.int64)], []
             while rows := cursor.fetchmany(_ROWS_AT_A_TIME):
                 ids.append(np.array([payload for payload, _ in rows], dtype=np.int64))
-                joined = np.frombuffer(b"".join(packed for _, packed in rows), dtype="<f4").astype(np.float32)
-                parts.append(joined.reshape(len(rows), -1))
+                packed = [one for _, one in rows]
+                parts.append(read_vectors(catalogue.path, packed, what, dims) if embedded else model.scores(packed))
+                dims = parts[0].shape[1]
         vectors = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
         if embedded or not len(vectors):
             return cls(np.concatenate(ids), vectors, left_out=total - embedded if embedded else 0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from moodbook.library.catalogue import Catalogue, Model
-from moodbook.model.presence import MUSIC
+from moodbook.library.stored import damaged, is_number
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,10 @@ def measure(catalogue: Catalogue, model: Model) -> LibraryStats:
             (model.id,),
         ).fetchall()
         counts = dict(connection.execute("SELECT model_id, count(*) FROM analysis GROUP BY model_id"))
-    scores = np.frombuffer(b"".join(packed for packed, _, _ in rows), dtype="<f4").reshape(-1, len(model.tags))
-    is_music = np.array([music is None or music >= MUSIC for _, _, music in rows], dtype=bool)
+    scores = model.scores([packed for packed, _, _ in rows])
+    is_music = np.array([model.is_music(music) for _, _, music in rows], dtype=bool)
+    if not all(is_number(seconds) for _, seconds, _ in rows):
+        raise damaged(catalogue.path, "the length of a recording is no number")
     decided = ((scores > np.array(model.thresholds)) & is_music[:, None]).sum(axis=0)
     means = scores.mean(axis=0, dtype=np.float64) if len(scores) else np.zeros(len(model.tags))
     tags = [TagStats(tag, int(count), float(mean)) for tag, count, mean in zip(model.tags, decided, means, strict=True)]
