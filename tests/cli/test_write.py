@@ -282,6 +282,24 @@ def test_what_needs_eyes_ends_the_doctor_with_1(call: Call, music: Path, tmp_pat
     assert call("undo", "--list").exit_code == 1
 
 
+def test_undo_stops_at_a_later_run_that_cannot_be_read(call: Call, music: Path, tmp_path: Path) -> None:
+    call("write", music, "--top", 1, "--yes")
+    (run,) = records(call("undo", "--list").stdout)
+    bad = tmp_path / "journal" / "29990101-000000-000000-abcdef.jsonl"
+    bad.write_text('{"event": "run", "version": 2, "run": "x"}\n{"event": "leap"}\n')
+    before = bytes_of(music)
+    done = call("undo", "--yes")
+    assert done.exit_code == 2
+    assert bad.stem in done.stderr
+    assert "of a newer Moodbook" in done.stderr
+    assert run["run"] in done.stderr
+    assert "moodbook: 1 journals cannot be read" in done.stderr
+    assert "cut off" not in done.stderr
+    assert bytes_of(music) == before
+    assert call("undo", run["run"], "--yes").exit_code == 0
+    assert not mood(music / "lava.opus")
+
+
 @pytest.mark.parametrize("name", ["missing", "file"])
 def test_the_doctor_of_a_place_that_holds_no_journal(call: Call, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("x")

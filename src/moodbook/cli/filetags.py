@@ -112,11 +112,17 @@ def say_waiting(holder: str) -> None:
 
 
 def say_findings(findings: Iterable[Finding]) -> None:
-    """Say on stderr what a run that was cut off has left, if it has."""
-    told = [finding for finding in findings if finding.kind != "run goes on"]
-    if told:
-        lines = (f"{finding.path}: {finding.message}" for finding in told)
-        say_list("left by a run that was cut off", len(told), lines)
+    """Say on stderr what a run that was cut off has left, and which journals cannot be read."""
+    left: list[Finding] = []
+    damaged: list[Finding] = []
+    for finding in findings:
+        if finding.kind != "run goes on":
+            (damaged if finding.kind == "journal damaged" else left).append(finding)
+    if left:
+        lines = (f"{finding.path}: {finding.message}" for finding in left)
+        say_list("left by a run that was cut off", len(left), lines)
+    if damaged:
+        say_list("journals cannot be read", len(damaged), (finding.message for finding in damaged))
 
 
 def show_results(results: Iterable[Written], label: str, total: int, *, as_json: bool) -> int:

@@ -288,6 +288,29 @@ class TestAfterACrash:
         what = "no line of a journal" if line.startswith(b"{") else "no JSON object"
         assert damaged == [f"the journal {str(bad)!r} is damaged in line 1: it is {what}"]
 
+    def test_a_later_run_that_cannot_be_read_is_not_passed_over(self, songs: list[Path], journal: Path) -> None:
+        first, second = write(journal, *songs), write(journal, *songs, words=("dark",))
+        path = journal / f"{second}.jsonl"
+        whole = path.read_bytes()
+        newer = whole.replace(b'"version": 1', b'"version": 2', 1)
+        for content, what in (
+            (b"[]\n" * 3, "is damaged in line 1"),
+            (newer, r"is of a newer Moodbook \(version 2; this one reads 1\)"),
+        ):
+            path.write_bytes(content)
+            with pytest.raises(JournalError, match=r"nothing to undo .* journal"):
+                choose_run(journal, None)  # The run before holds nothing that it wrote.
+            with pytest.raises(JournalError, match=what):
+                choose_run(journal, second)
+        path.write_bytes(whole)
+        undo(journal, second)
+        assert choose_run(journal, None).name == first
+        (journal / list_runs(journal)[-1]).with_suffix(".jsonl").unlink()
+        path.write_bytes(newer)
+        with pytest.raises(JournalError, match=rf"run {second} is later .*newer Moodbook.* name it .*: {first}$"):
+            choose_run(journal, None)
+        assert choose_run(journal, first).name == first
+
     def test_a_line_that_names_no_file(self, songs: list[Path], journal: Path) -> None:
         name = write(journal, songs[0])
         path = journal / f"{name}.jsonl"

@@ -6,7 +6,7 @@ be undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -138,13 +138,19 @@ def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
     Raises:
         JournalError: The folder cannot be listed.
     """
+    runs, damaged = _read_runs(folder)
+    return runs, list(damaged.values())
+
+
+def _read_runs(folder: Path) -> tuple[list[Run], dict[str, str]]:
+    """Give the runs, oldest first, and by the names of the others what is wrong with their journals."""
     runs: list[Run] = []
-    damaged: list[str] = []
+    damaged: dict[str, str] = {}
     for name in list_runs(folder):
         try:
             run = read_run(folder, name)
         except JournalError as error:
-            damaged.append(str(error))
+            damaged[name] = str(error)
         else:
             runs += [] if run.is_empty else [run]
     return runs, damaged
@@ -156,17 +162,19 @@ def choose_run(folder: Path, name: str | None) -> Run:
     A file that its owner gave another mood since, or that is gone from its folder, is settled: nobody wants it back.
 
     Raises:
-        JournalError: There is no such run; or files of the last one are on a disk that is not there.
+        JournalError: There is no such run; the journal of a later run, which may be the last one, cannot be read; or
+            files of the last one are on a disk that is not there.
     """
     if name is not None:
         return read_run(folder, name)
-    runs, _ = read_runs(folder)
+    runs, damaged = _read_runs(folder)
     undone = undone_files(runs)
     written = [run for run in runs if run.command == "write" and run.written]
     while written:
         run = written.pop()
         left = [entry for entry in run.written if entry.task.path not in undone[run.name]]
         if any(_holds_what_was_written(entry) for entry in left):
+            _check_is_last(run, written, damaged)
             return run
         away = [entry for entry in left if not entry.task.path.parent.is_dir()]
         if away:
@@ -175,7 +183,18 @@ def choose_run(folder: Path, name: str | None) -> Run:
                 f"not there, such as {str(away[0].task.path)!r}. Connect their disk, or name another run: "
                 f"{_earlier(written)}"
             )
-    raise JournalError(f"there is nothing to undo in {str(folder)!r}")
+    rest = "".join(f"; {reason}" for reason in damaged.values())
+    raise JournalError(f"there is nothing to undo in {str(folder)!r}{rest}")
+
+
+def _check_is_last(run: Run, earlier: Sequence[Run], damaged: Mapping[str, str]) -> None:
+    """Refuse a run as the last one where a later one has a journal that cannot be read."""
+    later = [name for name in damaged if name > run.name]
+    if later:
+        raise JournalError(
+            f"run {later[-1]} is later than any that can be undone, and {damaged[later[-1]]}. Nothing was undone. To "
+            f"undo another run, name it (moodbook undo RUN): {_earlier([*earlier, run])}"
+        )
 
 
 def _holds_what_was_written(entry: Entry) -> bool:
