@@ -13,6 +13,7 @@ from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.filetags import (
     ask,
     files,
+    open_folder,
     print_record,
     prints_json,
     say_findings,
@@ -56,19 +57,21 @@ def undo(
     from moodbook.library.filetags import (
         apply_tasks,
         choose_run,
-        journal_folder,
         moods,
         open_journal,
         plan_undo,
+        read_runs,
         recover,
+        undone_files,
     )
 
-    folder = journal or journal_folder()
+    folder = open_folder(journal)
     if show_list:
         _show_runs(folder, as_json=as_json)
         return
     say_findings(recover(folder))
-    plan = plan_undo(choose_run(folder, run))
+    chosen = choose_run(folder, run)
+    plan = plan_undo(chosen, undone_files(read_runs(folder)[0]).get(chosen.name, ()))
     failed = _show_others(plan, as_json=as_json)
     if prints_json(as_json) and not yes:
         for task in plan.tasks:

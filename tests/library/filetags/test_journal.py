@@ -43,7 +43,8 @@ def write(folder: Path, *paths: Path, words: tuple[str, ...] = ("calm",)) -> str
 
 
 def undo(folder: Path, name: str | None = None) -> list[Written]:
-    plan = plan_undo(choose_run(folder, name))
+    run = choose_run(folder, name)
+    plan = plan_undo(run, undone_files(read_runs(folder)[0])[run.name])
     with open_journal(folder, "undo", undoes=plan.run.name) as journal:
         return [*plan.others, *apply_tasks(plan.tasks, journal)]
 
@@ -171,6 +172,44 @@ class TestUndo:
         assert statuses[songs[0]][0] == "failed"
         assert "No such file" in statuses[songs[0]][1]
         assert statuses[songs[1]] == ("unchanged", "it holds again what it held before")
+
+    def test_what_an_earlier_undoing_put_back_has_not_failed(
+        self, songs: list[Path], journal: Path, music_file: MusicFile
+    ) -> None:
+        third = music_file("flac", "third.flac")
+        before = [read_fields(path) for path in (*songs, third)]
+        first, second = write(journal, *songs), write(journal, *songs, third, words=("dark",))
+        third.rename(third.with_name("away.flac"))
+        assert [result.status for result in undo(journal, second)] == ["failed", "written", "written"]
+        undo(journal, first)
+        third.with_name("away.flac").rename(third)
+        results = {result.path: (result.status, result.reason) for result in undo(journal)}
+        assert results == {
+            songs[0]: ("unchanged", "already undone"),
+            songs[1]: ("unchanged", "already undone"),
+            third: ("written", ""),
+        }
+        assert [read_fields(path) for path in (*songs, third)] == before
+
+    def test_a_link_that_points_elsewhere_since(self, songs: list[Path], journal: Path, tmp_path: Path) -> None:
+        before, other = read_fields(songs[0]), read_fields(songs[1])
+        link = tmp_path / "link.flac"
+        link.symlink_to(songs[0])
+        write(journal, link)
+        link.unlink()
+        link.symlink_to(songs[1])
+        assert [result.path for result in undo(journal)] == [songs[0]]
+        assert (read_fields(songs[0]), read_fields(songs[1])) == (before, other)
+
+    def test_a_folder_that_was_moved_and_linked_to(self, songs: list[Path], journal: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "album"
+        folder.mkdir()
+        song = Path(shutil.move(songs[0], folder))
+        name = write(journal, song)
+        folder.rename(tmp_path / "moved")
+        folder.symlink_to(tmp_path / "moved")
+        assert [result.status for result in undo(journal)] == ["written"]
+        assert undone_files(read_runs(journal)[0])[name] == {song}
 
     def test_a_run_that_does_not_exist(self, journal: Path) -> None:
         with pytest.raises(JournalError, match="there is no run 'x'"):

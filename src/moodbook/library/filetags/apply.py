@@ -6,7 +6,8 @@ be undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -124,12 +125,14 @@ def undone_files(runs: Sequence[Run]) -> dict[str, set[Path]]:
     Args:
         runs: All of them, oldest first.
     """
-    undone: dict[str, set[Path]] = {run.name: set() for run in runs}
+    undone: dict[str, set[str]] = {run.name: set() for run in runs}
+    # By the names that they have now: a folder may have become a link to another disk between the two runs.
+    written = {run.name: {entry.task.path: os.path.realpath(entry.task.path) for entry in run.written} for run in runs}
     # The newest first: whether an undoing stands is known before it is asked what it undid.
     for run in reversed(runs):
         if run.undoes in undone:
-            undone[run.undoes] |= {entry.task.path for entry in run.written} - undone[run.name]
-    return {run.name: undone[run.name] & {entry.task.path for entry in run.written} for run in runs}
+            undone[run.undoes] |= set(written[run.name].values()) - undone[run.name]
+    return {name: {path for path, real in paths.items() if real in undone[name]} for name, paths in written.items()}
 
 
 def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
@@ -208,12 +211,19 @@ def _earlier(runs: Sequence[Run]) -> str:
     return ", ".join(names[:_NAMED_RUNS]) + rest if names else "there is none before it"
 
 
-def plan_undo(run: Run) -> UndoPlan:
-    """See which files of a run still hold what it wrote, and can have back what they had."""
+def plan_undo(run: Run, undone: Collection[Path] = ()) -> UndoPlan:
+    """See which files of a run still hold what it wrote, and can have back what they had.
+
+    Args:
+        run: What to undo.
+        undone: Those of its files that are put back already, from `undone_files`.
+    """
     tasks: list[Rewrite] = []
     others: list[Written] = []
     for entry in reversed(run.written):
         step = _undo_step(entry)
+        if isinstance(step, Written) and step.status == "failed" and entry.task.path in undone:
+            step = replace(step, status="unchanged", reason="already undone")
         if isinstance(step, Rewrite):
             tasks.append(step)
         else:

@@ -123,13 +123,16 @@ class Journal:
         self.written = 0
 
     def begin(self, task: Rewrite, copy: Path) -> int:
-        """Say what will be done to a file, before it is; give its number."""
+        """Say what will be done to a file, before it is; give its number.
+
+        Of a link, its target is named: that is what is written, wherever the link points later.
+        """
         n = self._count
         self._count += 1
         self._append(
             BeginLine(
                 n=n,
-                path=encode_path(task.path.absolute()),
+                path=encode_path(Path(os.path.realpath(task.path))),
                 copy_path=encode_path(copy),
                 size=task.state.size,
                 mtime_ns=task.state.mtime_ns,
