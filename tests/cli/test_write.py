@@ -220,6 +220,11 @@ def test_a_file_below_the_threshold_gets_nothing(call: Call, music: Path) -> Non
         (["x", "--apply", "p"], "name files or folders, or a saved plan"),
         (["x", "--merge", "--overwrite"], "exclude each other"),
         (["--apply", "p", "--plan", "q"], "exclude each other"),
+        (["--apply", "p", "--top", "2"], "leave out --top, or make another plan"),
+        (["--apply", "p", "--minimum", "0", "--words", "w"], "leave out --minimum, --words,"),
+        (["--apply", "p", "--overwrite", "--listen"], "leave out --overwrite, --listen,"),
+        (["--apply", "p", "--merge"], "leave out --merge,"),
+        (["--apply", "p", "--model", "open"], "leave out --model,"),
         (["--apply", "missing.json"], "cannot read the plan 'missing.json'"),
         (["."], "found no audio below ."),
         (["x", "--words", "missing.toml"], "cannot read the words 'missing.toml'"),
@@ -308,6 +313,28 @@ def test_the_doctor_of_a_place_that_holds_no_journal(call: Call, tmp_path: Path,
     assert name in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [[], ["--list"], ["--yes"]])
+def test_undo_of_a_folder_that_is_not_there(call: Call, tmp_path: Path, arguments: list[str]) -> None:
+    done = call("undo", "--journal", tmp_path / "typo", *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"there is no folder '{tmp_path / 'typo'}'" in done.stderr
+
+
+def test_the_own_journal_need_not_be_there_yet(tmp_path: Path) -> None:
+    environment = {"MOODBOOK_DATA": str(tmp_path / "data")}
+    done = CliRunner().invoke(app, ["undo", "--list"], env=environment)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "there is nothing to undo" in CliRunner().invoke(app, ["undo"], env=environment).stderr
+
+
+def test_commands_that_are_named_can_be_pasted_into_a_shell(call: Call, music: Path, tmp_path: Path) -> None:
+    plan, journal = tmp_path / "my plan.json", tmp_path / "my journal"
+    saved = call("write", music, "--top", 1, "--plan", plan)
+    assert saved.stderr.endswith(f"moodbook write --apply '{plan}'\n")
+    done = call("write", "--journal", journal, "--apply", plan, "--yes")
+    assert done.stderr.endswith(f" --journal '{journal}'\n")
+
+
 def test_undo_leaves_what_somebody_changed(call: Call, music: Path) -> None:
     call("write", music, "--top", 1, "--yes")
     sound = OggOpus(music / "lava.opus")
@@ -352,9 +379,10 @@ def test_the_tables_of_every_verb(call: Call, music: Path, tmp_path: Path, monke
 
 @pytest.mark.usefixtures("terminal")
 def test_a_long_table_is_cut_and_an_empty_journal_is_said(
-    call: Call, music: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moodbook.cli.filetags._SHOWN_ROWS", 1)
+    (tmp_path / "journal").mkdir()
     assert "no run has a journal" in call("undo", "--list").stderr
     assert "and 1 more" in call("write", music, "--top", 1).stdout
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import typer
 
 from moodbook.cli.output import say_list, utf8_stdout
 from moodbook.cli.progress import ProgressLine
+from moodbook.errors import JournalError
 
 if TYPE_CHECKING:
     from moodbook.library.filetags import Finding, Plan, Rewrite, Written
@@ -106,6 +108,20 @@ def ask(question: str, *, as_json: bool) -> bool:
     return False
 
 
+def open_folder(journal: Path | None) -> Path:
+    """Give the folder of the journals: the one that was named, or the user's own, which may not be there yet.
+
+    Raises:
+        JournalError: The one that was named is not there.
+    """
+    from moodbook.files import is_there
+    from moodbook.library.filetags import journal_folder
+
+    if journal is not None and not is_there(journal):
+        raise JournalError(f"there is no folder {str(journal)!r}. Name the one of the journals, or leave --journal out")
+    return journal or journal_folder()
+
+
 def say_waiting(holder: str) -> None:
     """Say on stderr that another run is waited for."""
     sys.stderr.write(f"moodbook: another moodbook ({holder}) writes into files now; waiting until it is done\n")
@@ -161,8 +177,15 @@ def undo_named(run: Journal, journal: Path | None) -> Iterator[None]:
         yield
     finally:
         if run.written:
-            where = f" --journal {journal}" if journal else ""
-            sys.stderr.write(f"moodbook: to undo this: moodbook undo {run.name}{where}\n")
+            where = ["--journal", str(journal)] if journal else []
+            sys.stderr.write(f"moodbook: to undo this: {command_line('moodbook', 'undo', run.name, *where)}\n")
+
+
+def command_line(*words: str) -> str:
+    """Write a command as a shell takes it."""
+    from moodbook.model.scores import printable
+
+    return printable(shlex.join(words))
 
 
 def files(count: int) -> str:
