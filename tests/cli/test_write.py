@@ -335,6 +335,52 @@ def test_commands_that_are_named_can_be_pasted_into_a_shell(call: Call, music: P
     assert done.stderr.endswith(f" --journal '{journal}'\n")
 
 
+def run_into(stdout: int, *arguments: object, unbuffered: str = "") -> subprocess.CompletedProcess[str]:
+    """Run moodbook in a process of its own, with an output that cannot be written."""
+    return subprocess.run(
+        [sys.executable, "-c", "from moodbook.cli.app import main; main()", *map(str, arguments)],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_confirmed_job_goes_on_without_a_reader(call: Call, music: Path, tmp_path: Path, unbuffered: str) -> None:
+    journal = tmp_path / "journal"
+    (music / "bad.mp3").write_text("no")
+    call("write", music, "--top", 1, "--plan", tmp_path / "plan.json")
+    reader, writer = os.pipe()
+    os.close(reader)
+    apply = ("write", "--apply", tmp_path / "plan.json", "--journal", journal, "--yes")
+    done = run_into(writer, *apply, unbuffered=unbuffered)
+    assert done.returncode == 0, done.stderr
+    assert "the output ended early (Broken pipe), the work went on: 2 written\n" in done.stderr
+    assert "to undo this: moodbook undo" in done.stderr
+    assert mood(music / "lava.opus")
+    assert mood(music / "taiko.opus")
+    (music / "taiko.opus").unlink()
+    undone = run_into(writer, "undo", "--journal", journal, "--yes", unbuffered=unbuffered)
+    os.close(writer)
+    assert undone.returncode == 1
+    assert "1 of 2 cannot be undone" in undone.stderr
+    assert "the work went on: 1 written\n" in undone.stderr
+    assert not mood(music / "lava.opus")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_confirmed_job_whose_output_is_lost_is_done_and_has_failed(call: Call, music: Path, tmp_path: Path) -> None:
+    call("write", music, "--top", 1, "--plan", tmp_path / "plan.json")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = run_into(full.fileno(), "write", "--apply", tmp_path / "plan.json", "--journal", tmp_path / "j", "--yes")
+    assert done.returncode == 2
+    assert "the output ended early (No space left on device), the work went on: 2 written\n" in done.stderr
+    assert mood(music / "taiko.opus")
+
+
 def test_undo_leaves_what_somebody_changed(call: Call, music: Path) -> None:
     call("write", music, "--top", 1, "--yes")
     sound = OggOpus(music / "lava.opus")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from moodbook.cli.errors import JobOutput
 from moodbook.cli.output import say_list, utf8_stdout
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import JournalError
@@ -39,17 +40,18 @@ def print_record(path: Path, status: str, before: list[str], after: list[str], r
     utf8_stdout().write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def show_plan(plan: Plan, *, as_json: bool, tasks: bool = True) -> None:
+def show_plan(plan: Plan, output: JobOutput, *, as_json: bool, tasks: bool = True) -> None:
     """Show what would be done to each file; the files to be written only if `tasks`."""
     from moodbook.library.filetags import moods
 
     if prints_json(as_json):
-        for task in plan.tasks if tasks else ():
-            print_record(task.path, "planned", moods(task.before), moods(task.after))
-        for skipped in plan.skipped:
-            print_record(skipped.path, "unchanged", skipped.moods, skipped.moods, skipped.reason)
-        for failure in plan.failures:
-            print_record(failure.path, "failed", [], [], failure.reason)
+        with output.kept_going():
+            for task in plan.tasks if tasks else ():
+                print_record(task.path, "planned", moods(task.before), moods(task.after))
+            for skipped in plan.skipped:
+                print_record(skipped.path, "unchanged", skipped.moods, skipped.moods, skipped.reason)
+            for failure in plan.failures:
+                print_record(failure.path, "failed", [], [], failure.reason)
     elif tasks and plan.tasks:
         show_tasks(plan.tasks)
     if plan.skipped and not prints_json(as_json):
@@ -141,13 +143,16 @@ def say_findings(findings: Iterable[Finding]) -> None:
         say_list("journals cannot be read", len(damaged), (finding.message for finding in damaged))
 
 
-def show_results(results: Iterable[Written], label: str, total: int, *, as_json: bool) -> int:
+def show_results(results: Iterable[Written], label: str, total: int, output: JobOutput, *, as_json: bool) -> int:
     """Show what became of each file as it is done; give the number of those that failed.
+
+    Where the output cannot be written any more the work goes on, and how it ended is said on stderr.
 
     Args:
         results: As they come.
         label: What is done, for the line of progress.
         total: How many results will come.
+        output: Where they are printed.
         as_json: Print records even on a terminal.
     """
     counts = {"written": 0, "unchanged": 0, "failed": 0}
@@ -158,15 +163,17 @@ def show_results(results: Iterable[Written], label: str, total: int, *, as_json:
             if result.status == "failed":
                 failures.append(result)
             if prints_json(as_json):
-                with progress.hidden():
+                with progress.hidden(), output.kept_going():
                     print_record(result.path, result.status, result.before, result.after, result.reason)
             progress.advance()
+    ended = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing to do"
     if not prints_json(as_json):
-        parts = [f"{count} {status}" for status, count in counts.items() if count]
-        sys.stdout.write(f"{', '.join(parts) or 'nothing to do'}\n")
+        with output.kept_going():
+            sys.stdout.write(f"{ended}\n")
     if failures:
         lines = (f"{failure.path}: {failure.reason}" for failure in failures)
         say_list(f"of {sum(counts.values())} failed", len(failures), lines)
+    output.end(ended)
     return counts["failed"]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from moodbook.cli.catalogue import CatalogueOption
-from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
+from moodbook.cli.errors import SOME_FILES_FAILED, JobOutput, ends_with_exit_code
 from moodbook.cli.filetags import (
     ask,
     command_line,
@@ -134,7 +134,7 @@ def write(
             made = _make_plan(paths or [], policy, choice, scores)
     if plan is not None:
         save_plan(made, plan, force=force)
-        show_plan(made, as_json=as_json)
+        show_plan(made, JobOutput(confirmed=False), as_json=as_json)
         again = command_line("moodbook", "write", "--apply", str(plan))
         sys.stderr.write(f"moodbook: saved; to write it: {again}\n")
         failed = len(made.failures)
@@ -217,15 +217,17 @@ def _write(plan: Plan, *, yes: bool, touch: bool, journal: Path | None, as_json:
     """Show, ask, write; give the number of files that failed."""
     from moodbook.library.filetags import apply_tasks, journal_folder, open_journal, recover
 
-    show_plan(plan, as_json=as_json, tasks=not yes)
+    output = JobOutput(confirmed=yes)
+    show_plan(plan, output, as_json=as_json, tasks=not yes)
     if not plan.tasks:
         sys.stderr.write("moodbook: nothing to write\n")
         return len(plan.failures)
     if not yes and not ask(f"Write {files(len(plan.tasks))}?", as_json=as_json):
         return len(plan.failures)
+    output.confirmed = True
     folder = journal or journal_folder()
     say_findings(recover(folder))
     with open_journal(folder, "write", on_wait=say_waiting) as run, undo_named(run, journal):
         results = apply_tasks(plan.tasks, run, touch=touch)
-        failed = show_results(results, "writing", len(plan.tasks), as_json=as_json)
+        failed = show_results(results, "writing", len(plan.tasks), output, as_json=as_json)
     return failed + len(plan.failures)
