@@ -138,7 +138,7 @@ def test_a_dry_run_of_a_plan_tells_what_cannot_be_written_any_more(call: Call, m
     assert dry.exit_code == 1
     status = {Path(record["path"]).name: record["status"] for record in records(dry.stdout)}
     assert status == {"lava.opus": "failed", "taiko.opus": "planned"}
-    assert "No such file" in dry.stderr
+    assert "there is no such file" in dry.stderr
 
 
 def test_a_file_named_twice_is_written_once(call: Call, music: Path) -> None:

@@ -170,7 +170,7 @@ class TestUndo:
         shutil.copy2(tmp_path / "backup", songs[1])
         statuses = {result.path: (result.status, result.reason) for result in undo(journal, name)}
         assert statuses[songs[0]][0] == "failed"
-        assert "No such file" in statuses[songs[0]][1]
+        assert "there is no such file" in statuses[songs[0]][1]
         assert statuses[songs[1]] == ("unchanged", "it holds again what it held before")
 
     def test_what_an_earlier_undoing_put_back_has_not_failed(
