@@ -379,6 +379,12 @@ def test_a_confirmed_job_whose_output_is_lost_is_done_and_has_failed(call: Call,
     assert done.returncode == 2
     assert "the output ended early (No space left on device), the work went on: 2 written\n" in done.stderr
     assert mood(music / "taiko.opus")
+    call("undo", "--journal", tmp_path / "j", "--yes")
+    (run,) = [row["run"] for row in records(call("undo", "--journal", tmp_path / "j", "--list").stdout)][:1]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        nothing = run_into(full.fileno(), "undo", run, "--journal", tmp_path / "j", "--yes")
+    assert nothing.returncode == 2
+    assert "No space left on device" in nothing.stderr
 
 
 def test_undo_leaves_what_somebody_changed(call: Call, music: Path) -> None:

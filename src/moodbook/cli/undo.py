@@ -81,6 +81,7 @@ def undo(
         show_tasks(plan.tasks)
     if not plan.tasks:
         sys.stderr.write(f"moodbook: nothing to undo in run {plan.run.name}\n")
+        output.end("nothing to do")
     elif yes or ask(f"Undo run {plan.run.name} in {files(len(plan.tasks))}?", as_json=as_json):
         output.confirmed = True
         with open_journal(folder, "undo", undoes=plan.run.name, on_wait=say_waiting) as opened:

@@ -221,6 +221,7 @@ def _write(plan: Plan, *, yes: bool, touch: bool, journal: Path | None, as_json:
     show_plan(plan, output, as_json=as_json, tasks=not yes)
     if not plan.tasks:
         sys.stderr.write("moodbook: nothing to write\n")
+        output.end("nothing to do")
         return len(plan.failures)
     if not yes and not ask(f"Write {files(len(plan.tasks))}?", as_json=as_json):
         return len(plan.failures)
