@@ -30,6 +30,7 @@ from beets.exceptions import UserError
 from beets.importer import ImportSession, ImportTask
 from beets.library import Item, Library
 from beets.plugins import BeetsPlugin
+from confuse import ConfigError
 
 from moodbook.errors import ModelError, MoodbookError, QueryError
 from moodbook.files import is_there
@@ -130,10 +131,17 @@ class MoodbookPlugin(BeetsPlugin):
     def __init__(self) -> None:
         super().__init__("moodbook")
         self.config.add({"auto": True, "write": False, "model": "open", "catalogue": ""})
+        self._wrong: ConfigError | None = None
+        try:
+            auto, self._writes = self.config["auto"].get(bool), self.config["write"].get(bool)
+            self._name = self.config["model"].as_str()
+        except ConfigError as error:
+            self._wrong = error  # beets shows a traceback of whatever is raised here; `commands` says it.
+            return
         self._missing: MoodbookError | None = None
         feels: type[FieldQuery[str]]
         try:
-            self._loaded = Voice(self.config["model"].as_str())
+            self._loaded = Voice(self._name)
             words = self._loaded.words
             self._fields = {score_field(word) for word in words}
             if len(self._fields) < len(words) or MODEL in self._fields:
@@ -151,14 +159,20 @@ class MoodbookPlugin(BeetsPlugin):
             **dict.fromkeys(self._fields, types.NULL_FLOAT),
         }
         self.item_queries = {"feels": feels}
-        if self.config["auto"].get(bool):
+        if auto:
             self.import_stages = [self.imported]
-            if self.config["write"].get(bool):
+            if self._writes:
                 # Only now the files are where they stay: one that is copied from elsewhere is never touched.
                 self.register_listener("import_task_files", self.placed)
 
     def commands(self) -> Sequence[ui.Subcommand]:
-        """Give ``beet moodbook``."""
+        """Give ``beet moodbook``.
+
+        Raises:
+            UserError: The settings of the plugin cannot be used.
+        """
+        if self._wrong is not None:
+            raise UserError(f"the settings of moodbook cannot be used: {self._wrong}. Correct them in config.yaml")
         command = ui.Subcommand("moodbook", help="hear what music feels like, and keep it in its fields")
         command.parser.usage = "%prog [options] [QUERY]"
         command.parser.add_option(
@@ -179,7 +193,7 @@ class MoodbookPlugin(BeetsPlugin):
         """Write the moods of what was imported, once it is in its place."""
         items = []
         for item in task.imported_items():
-            path = Path(os.fsdecode(item.path))
+            path = _path_of(item)
             if path.is_symlink():
                 self._log.warning("not written: {} is a link to the file that was imported, which stays as it is", path)
             else:
@@ -192,10 +206,11 @@ class MoodbookPlugin(BeetsPlugin):
         with self._errors_said():
             wanted = [item for item in items if options.force or item.get(MODEL) != self._model]
             failed = self._hear(wanted)
-            if options.write or self.config["write"].get(bool):
-                failed += self._write(items)
+            if options.write or self._writes:
+                failed |= self._write(item for item in items if _path_of(item) not in failed)
         if failed:
-            raise UserError(f"moodbook: {failed} of {len(items)} items could not be heard or written")
+            count = sum(_path_of(item) in failed for item in items)
+            raise UserError(f"moodbook: {count} of {len(items)} items could not be heard or written")
 
     @property
     def _voice(self) -> Voice:
@@ -207,15 +222,15 @@ class MoodbookPlugin(BeetsPlugin):
     def _model(self) -> str:
         head = self._voice.head
         sha256 = self._voice.sha256 if head is None else head.sha256
-        return f"{self.config['model'].as_str()} {sha256[:12]}"
+        return f"{self._name} {sha256[:12]}"
 
-    def _hear(self, items: Sequence[Item]) -> int:
-        """Fill in the fields; give the number of items that could not be heard."""
-        failed = 0
+    def _hear(self, items: Sequence[Item]) -> set[Path]:
+        """Fill in the fields; give the files that could not be heard."""
+        failed = set()
         for item, result in self._scores(items):
             if isinstance(result, TagFailure):
                 self._log.warning("cannot hear {}: {}", result.path, result.reason)
-                failed += 1
+                failed.add(_path_of(item))
                 continue
             item[WORDS] = [strength.tag for strength in result.strengths if strength.decided]
             item[MODEL] = self._model
@@ -235,18 +250,18 @@ class MoodbookPlugin(BeetsPlugin):
             memory = None
             if named or is_there(path):
                 memory = Memory.of(stack.enter_context(Catalogue(path)), self._voice)
-            paths = [Path(os.fsdecode(item.path)) for item in items]
+            paths = [_path_of(item) for item in items]
             scores = Scores(self._voice, memory)
             yield from zip(items, scores.of_files(paths), strict=True)
         known, heard = scores.recalled, scores.heard
         self._log.info("{} items: the catalogue knew {}, {} listened to", len(items), known, heard)
 
-    def _write(self, items: Iterable[Item]) -> int:
-        """Write the moods as `moodbook write` does; give the number of files that failed."""
+    def _write(self, items: Iterable[Item]) -> set[Path]:
+        """Write the moods as `moodbook write` does; give the files that failed."""
         heard = [item for item in items if item.get(MODEL) == self._model]
         results = (result if isinstance(result, TagFailure) else propose(result) for _, result in self._scores(heard))
         plan = build_plan(results)
-        failed = len(plan.failures)
+        failed = {Path(failure.path) for failure in plan.failures}
         for failure in plan.failures:
             self._log.warning("cannot write {}: {}", failure.path, failure.reason)
         if plan.tasks:
@@ -257,7 +272,7 @@ class MoodbookPlugin(BeetsPlugin):
                     for written in apply_tasks(plan.tasks, journal):
                         if written.status == "failed":
                             self._log.warning("cannot write {}: {}", written.path, written.reason)
-                            failed += 1
+                            failed.add(written.path)
                 finally:
                     if journal.written:
                         self._log.info("to undo what was written: moodbook undo {}", journal.name)
@@ -280,6 +295,10 @@ class MoodbookPlugin(BeetsPlugin):
             yield
         except MoodbookError as error:
             self._log.warning("imported without moods: {}", error)
+
+
+def _path_of(item: Item) -> Path:
+    return Path(os.fsdecode(item.path))
 
 
 def _stored_fields() -> set[str]:

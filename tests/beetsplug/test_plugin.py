@@ -166,6 +166,25 @@ def test_a_file_that_cannot_be_heard_is_named(beet: Callable[..., Beet], music: 
     assert [("moodbook_model" in item) for item in items(tmp_path)] == [False, True, True]
 
 
+def test_a_file_that_can_neither_be_heard_nor_written_is_one(
+    beet: Callable[..., Beet], music: Path, tmp_path: Path
+) -> None:
+    run = beet()
+    run("import", "-q", str(music))
+    for item in items(tmp_path)[:2]:
+        Path(os.fsdecode(item.path)).unlink()
+    said = run("moodbook", "-f", "-w", code=1)
+    assert "moodbook: 2 of 3 items could not be heard or written" in said
+    assert said.count("cannot hear") == 2
+    assert "cannot write" not in said
+
+
+def test_wrong_settings_are_said_in_one_line(beet: Callable[..., Beet]) -> None:
+    said = beet(auto="maybe")("ls", code=1)
+    assert "error: the settings of moodbook cannot be used: moodbook.auto: must be a bool, not str" in said
+    assert "Traceback" not in said
+
+
 def test_without_its_model_the_library_can_still_be_asked(
     beet: Callable[..., Beet], music: Path, tmp_path: Path
 ) -> None:

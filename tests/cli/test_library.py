@@ -82,6 +82,7 @@ def test_a_summary_in_words() -> None:
     assert describe(ScanSummary()) == ["0 files: no audio below these folders"]
     gone = ScanSummary(found=1, unchanged=1, gone=2)
     assert describe(gone) == ["1 file: 1 unchanged", "2 gone: marked as missing; --forget drops them"]
+    assert describe(gone, forget=True)[1].startswith("2 gone: marked as missing, not dropped: no file is left below")
     assert describe(ScanSummary(forgotten=3))[-1] == "3 missing files dropped from the catalogue"
 
 

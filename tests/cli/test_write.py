@@ -138,7 +138,7 @@ def test_a_dry_run_of_a_plan_tells_what_cannot_be_written_any_more(call: Call, m
     assert dry.exit_code == 1
     status = {Path(record["path"]).name: record["status"] for record in records(dry.stdout)}
     assert status == {"lava.opus": "failed", "taiko.opus": "planned"}
-    assert "No such file" in dry.stderr
+    assert "there is no such file" in dry.stderr
 
 
 def test_a_file_named_twice_is_written_once(call: Call, music: Path) -> None:
@@ -220,6 +220,11 @@ def test_a_file_below_the_threshold_gets_nothing(call: Call, music: Path) -> Non
         (["x", "--apply", "p"], "name files or folders, or a saved plan"),
         (["x", "--merge", "--overwrite"], "exclude each other"),
         (["--apply", "p", "--plan", "q"], "exclude each other"),
+        (["--apply", "p", "--top", "2"], "leave out --top, or make another plan"),
+        (["--apply", "p", "--minimum", "0", "--words", "w"], "leave out --minimum, --words,"),
+        (["--apply", "p", "--overwrite", "--listen"], "leave out --overwrite, --listen,"),
+        (["--apply", "p", "--merge"], "leave out --merge,"),
+        (["--apply", "p", "--model", "open"], "leave out --model,"),
         (["--apply", "missing.json"], "cannot read the plan 'missing.json'"),
         (["."], "found no audio below ."),
         (["x", "--words", "missing.toml"], "cannot read the words 'missing.toml'"),
@@ -282,12 +287,104 @@ def test_what_needs_eyes_ends_the_doctor_with_1(call: Call, music: Path, tmp_pat
     assert call("undo", "--list").exit_code == 1
 
 
+def test_undo_stops_at_a_later_run_that_cannot_be_read(call: Call, music: Path, tmp_path: Path) -> None:
+    call("write", music, "--top", 1, "--yes")
+    (run,) = records(call("undo", "--list").stdout)
+    bad = tmp_path / "journal" / "29990101-000000-000000-abcdef.jsonl"
+    bad.write_text('{"event": "run", "version": 2, "run": "x"}\n{"event": "leap"}\n')
+    before = bytes_of(music)
+    done = call("undo", "--yes")
+    assert done.exit_code == 2
+    assert bad.stem in done.stderr
+    assert "of a newer Moodbook" in done.stderr
+    assert run["run"] in done.stderr
+    assert "moodbook: 1 journals cannot be read" in done.stderr
+    assert "cut off" not in done.stderr
+    assert bytes_of(music) == before
+    assert call("undo", run["run"], "--yes").exit_code == 0
+    assert not mood(music / "lava.opus")
+
+
 @pytest.mark.parametrize("name", ["missing", "file"])
 def test_the_doctor_of_a_place_that_holds_no_journal(call: Call, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("x")
     done = call("doctor", "--journal", tmp_path / name)
     assert (done.exit_code, done.stdout) == (2, "")
     assert name in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--list"], ["--yes"]])
+def test_undo_of_a_folder_that_is_not_there(call: Call, tmp_path: Path, arguments: list[str]) -> None:
+    done = call("undo", "--journal", tmp_path / "typo", *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"there is no folder '{tmp_path / 'typo'}'" in done.stderr
+
+
+def test_the_own_journal_need_not_be_there_yet(tmp_path: Path) -> None:
+    environment = {"MOODBOOK_DATA": str(tmp_path / "data")}
+    done = CliRunner().invoke(app, ["undo", "--list"], env=environment)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "there is nothing to undo" in CliRunner().invoke(app, ["undo"], env=environment).stderr
+
+
+def test_commands_that_are_named_can_be_pasted_into_a_shell(call: Call, music: Path, tmp_path: Path) -> None:
+    plan, journal = tmp_path / "my plan.json", tmp_path / "my journal"
+    saved = call("write", music, "--top", 1, "--plan", plan)
+    assert saved.stderr.endswith(f"moodbook write --apply '{plan}'\n")
+    done = call("write", "--journal", journal, "--apply", plan, "--yes")
+    assert done.stderr.endswith(f" --journal '{journal}'\n")
+
+
+def run_into(stdout: int, *arguments: object, unbuffered: str = "") -> subprocess.CompletedProcess[str]:
+    """Run moodbook in a process of its own, with an output that cannot be written."""
+    return subprocess.run(
+        [sys.executable, "-c", "from moodbook.cli.app import main; main()", *map(str, arguments)],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_confirmed_job_goes_on_without_a_reader(call: Call, music: Path, tmp_path: Path, unbuffered: str) -> None:
+    journal = tmp_path / "journal"
+    (music / "bad.mp3").write_text("no")
+    call("write", music, "--top", 1, "--plan", tmp_path / "plan.json")
+    reader, writer = os.pipe()
+    os.close(reader)
+    apply = ("write", "--apply", tmp_path / "plan.json", "--journal", journal, "--yes")
+    done = run_into(writer, *apply, unbuffered=unbuffered)
+    assert done.returncode == 0, done.stderr
+    assert "the output ended early (Broken pipe), the work went on: 2 written\n" in done.stderr
+    assert "to undo this: moodbook undo" in done.stderr
+    assert mood(music / "lava.opus")
+    assert mood(music / "taiko.opus")
+    (music / "taiko.opus").unlink()
+    undone = run_into(writer, "undo", "--journal", journal, "--yes", unbuffered=unbuffered)
+    os.close(writer)
+    assert undone.returncode == 1
+    assert "1 of 2 cannot be undone" in undone.stderr
+    assert "the work went on: 1 written\n" in undone.stderr
+    assert not mood(music / "lava.opus")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_a_confirmed_job_whose_output_is_lost_is_done_and_has_failed(call: Call, music: Path, tmp_path: Path) -> None:
+    call("write", music, "--top", 1, "--plan", tmp_path / "plan.json")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = run_into(full.fileno(), "write", "--apply", tmp_path / "plan.json", "--journal", tmp_path / "j", "--yes")
+    assert done.returncode == 2
+    assert "the output ended early (No space left on device), the work went on: 2 written\n" in done.stderr
+    assert mood(music / "taiko.opus")
+    call("undo", "--journal", tmp_path / "j", "--yes")
+    (run,) = [row["run"] for row in records(call("undo", "--journal", tmp_path / "j", "--list").stdout)][:1]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        nothing = run_into(full.fileno(), "undo", run, "--journal", tmp_path / "j", "--yes")
+    assert nothing.returncode == 2
+    assert "No space left on device" in nothing.stderr
 
 
 def test_undo_leaves_what_somebody_changed(call: Call, music: Path) -> None:
@@ -334,9 +431,10 @@ def test_the_tables_of_every_verb(call: Call, music: Path, tmp_path: Path, monke
 
 @pytest.mark.usefixtures("terminal")
 def test_a_long_table_is_cut_and_an_empty_journal_is_said(
-    call: Call, music: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moodbook.cli.filetags._SHOWN_ROWS", 1)
+    (tmp_path / "journal").mkdir()
     assert "no run has a journal" in call("undo", "--list").stderr
     assert "and 1 more" in call("write", music, "--top", 1).stdout
 

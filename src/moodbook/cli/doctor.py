@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.filetags import prints_json
+from moodbook.cli.filetags import open_folder, prints_json
 from moodbook.cli.output import utf8_stdout
-from moodbook.errors import JournalError
 
 if TYPE_CHECKING:
     from moodbook.library.filetags import Finding
@@ -38,12 +37,9 @@ def doctor(
 
     Exit code: 0 all is well now, 1 something needs your eyes, 2 the run failed.
     """
-    from moodbook.files import is_there
-    from moodbook.library.filetags import journal_folder, read_runs, recover
+    from moodbook.library.filetags import read_runs, recover
 
-    if journal is not None and not is_there(journal):
-        raise JournalError(f"there is no folder {str(journal)!r}. Name the one of the journals, or leave --journal out")
-    folder = journal or journal_folder()
+    folder = open_folder(journal)
     findings = list(recover(folder))
     if prints_json(as_json):
         for finding in findings:

@@ -7,8 +7,8 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, ParamSpec, TypeVar
 
@@ -33,8 +33,8 @@ def ends_with_exit_code(verb: Callable[P, R]) -> Callable[P, R]:
     """Turn whatever ends a verb early into one line on stderr and an exit code.
 
     Deliberate errors, mistakes of ours and an output that cannot be written end with 2 (an output that nobody reads any
-    more, as after ``| head``, without a word); Ctrl-C, and Ctrl-D at a question, with 130. ``MOODBOOK_DEBUG=1`` shows
-    where a mistake was made.
+    more, as after ``| head``, without a word; a job that writes into files goes on, see `JobOutput`); Ctrl-C, and
+    Ctrl-D at a question, with 130. ``MOODBOOK_DEBUG=1`` shows where a mistake was made.
     """
 
     @functools.wraps(verb)
@@ -86,10 +86,53 @@ def _finish_output() -> None:
         _lose_output(error)
 
 
-def _lose_output(error: OSError) -> NoReturn:
+class JobOutput:
+    """The output of a job that somebody has confirmed: the job goes on where the output cannot be written any more.
+
+    Args:
+        confirmed: Whether it is; until then an output that cannot be written ends the verb.
+
+    Attributes:
+        error: Why nothing more is printed; None as long as it is.
+    """
+
+    def __init__(self, *, confirmed: bool = True) -> None:
+        self.confirmed = confirmed
+        self.error: OSError | None = None
+
+    @contextmanager
+    def kept_going(self) -> Iterator[None]:
+        """Print inside of this, and do nothing else; what is printed after the output was lost goes nowhere."""
+        try:
+            yield
+            sys.stdout.flush()
+        except OSError as error:
+            if not self.confirmed or error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+                raise
+            self.error = self.error or error
+            _silence_output()
+
+    def end(self, how: str) -> None:
+        """Say on stderr how the job ended if its output does not tell; an output that a reader left is no failure.
+
+        Raises:
+            typer.Exit: The output was lost otherwise, so the run has failed.
+        """
+        if self.error is None:
+            return
+        sys.stderr.write(f"moodbook: the output ended early ({self.error.strerror}), the work went on: {how}\n")
+        if not isinstance(self.error, BrokenPipeError):
+            raise typer.Exit(RUN_FAILED)
+
+
+def _silence_output() -> None:
     # What is left would be tried again, and complained about, when Python ends.
     with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _lose_output(error: OSError) -> NoReturn:
+    _silence_output()
     if not isinstance(error, BrokenPipeError):
         sys.stderr.write(f"moodbook: cannot write the output: {error.strerror or error}\n")
     raise typer.Exit(RUN_FAILED) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from moodbook.cli.errors import JobOutput
 from moodbook.cli.output import say_list, utf8_stdout
 from moodbook.cli.progress import ProgressLine
+from moodbook.errors import JournalError
 
 if TYPE_CHECKING:
     from moodbook.library.filetags import Finding, Plan, Rewrite, Written
@@ -37,17 +40,18 @@ def print_record(path: Path, status: str, before: list[str], after: list[str], r
     utf8_stdout().write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def show_plan(plan: Plan, *, as_json: bool, tasks: bool = True) -> None:
+def show_plan(plan: Plan, output: JobOutput, *, as_json: bool, tasks: bool = True) -> None:
     """Show what would be done to each file; the files to be written only if `tasks`."""
     from moodbook.library.filetags import moods
 
     if prints_json(as_json):
-        for task in plan.tasks if tasks else ():
-            print_record(task.path, "planned", moods(task.before), moods(task.after))
-        for skipped in plan.skipped:
-            print_record(skipped.path, "unchanged", skipped.moods, skipped.moods, skipped.reason)
-        for failure in plan.failures:
-            print_record(failure.path, "failed", [], [], failure.reason)
+        with output.kept_going():
+            for task in plan.tasks if tasks else ():
+                print_record(task.path, "planned", moods(task.before), moods(task.after))
+            for skipped in plan.skipped:
+                print_record(skipped.path, "unchanged", skipped.moods, skipped.moods, skipped.reason)
+            for failure in plan.failures:
+                print_record(failure.path, "failed", [], [], failure.reason)
     elif tasks and plan.tasks:
         show_tasks(plan.tasks)
     if plan.skipped and not prints_json(as_json):
@@ -106,26 +110,49 @@ def ask(question: str, *, as_json: bool) -> bool:
     return False
 
 
+def open_folder(journal: Path | None) -> Path:
+    """Give the folder of the journals: the one that was named, or the user's own, which may not be there yet.
+
+    Raises:
+        JournalError: The one that was named is not there.
+    """
+    from moodbook.files import is_there
+    from moodbook.library.filetags import journal_folder
+
+    if journal is not None and not is_there(journal):
+        raise JournalError(f"there is no folder {str(journal)!r}. Name the one of the journals, or leave --journal out")
+    return journal or journal_folder()
+
+
 def say_waiting(holder: str) -> None:
     """Say on stderr that another run is waited for."""
     sys.stderr.write(f"moodbook: another moodbook ({holder}) writes into files now; waiting until it is done\n")
 
 
 def say_findings(findings: Iterable[Finding]) -> None:
-    """Say on stderr what a run that was cut off has left, if it has."""
-    told = [finding for finding in findings if finding.kind != "run goes on"]
-    if told:
-        lines = (f"{finding.path}: {finding.message}" for finding in told)
-        say_list("left by a run that was cut off", len(told), lines)
+    """Say on stderr what a run that was cut off has left, and which journals cannot be read."""
+    left: list[Finding] = []
+    damaged: list[Finding] = []
+    for finding in findings:
+        if finding.kind != "run goes on":
+            (damaged if finding.kind == "journal damaged" else left).append(finding)
+    if left:
+        lines = (f"{finding.path}: {finding.message}" for finding in left)
+        say_list("left by a run that was cut off", len(left), lines)
+    if damaged:
+        say_list("journals cannot be read", len(damaged), (finding.message for finding in damaged))
 
 
-def show_results(results: Iterable[Written], label: str, total: int, *, as_json: bool) -> int:
+def show_results(results: Iterable[Written], label: str, total: int, output: JobOutput, *, as_json: bool) -> int:
     """Show what became of each file as it is done; give the number of those that failed.
+
+    Where the output cannot be written any more the work goes on, and how it ended is said on stderr.
 
     Args:
         results: As they come.
         label: What is done, for the line of progress.
         total: How many results will come.
+        output: Where they are printed.
         as_json: Print records even on a terminal.
     """
     counts = {"written": 0, "unchanged": 0, "failed": 0}
@@ -136,15 +163,17 @@ def show_results(results: Iterable[Written], label: str, total: int, *, as_json:
             if result.status == "failed":
                 failures.append(result)
             if prints_json(as_json):
-                with progress.hidden():
+                with progress.hidden(), output.kept_going():
                     print_record(result.path, result.status, result.before, result.after, result.reason)
             progress.advance()
+    ended = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing to do"
     if not prints_json(as_json):
-        parts = [f"{count} {status}" for status, count in counts.items() if count]
-        sys.stdout.write(f"{', '.join(parts) or 'nothing to do'}\n")
+        with output.kept_going():
+            sys.stdout.write(f"{ended}\n")
     if failures:
         lines = (f"{failure.path}: {failure.reason}" for failure in failures)
         say_list(f"of {sum(counts.values())} failed", len(failures), lines)
+    output.end(ended)
     return counts["failed"]
 
 
@@ -155,8 +184,15 @@ def undo_named(run: Journal, journal: Path | None) -> Iterator[None]:
         yield
     finally:
         if run.written:
-            where = f" --journal {journal}" if journal else ""
-            sys.stderr.write(f"moodbook: to undo this: moodbook undo {run.name}{where}\n")
+            where = ["--journal", str(journal)] if journal else []
+            sys.stderr.write(f"moodbook: to undo this: {command_line('moodbook', 'undo', run.name, *where)}\n")
+
+
+def command_line(*words: str) -> str:
+    """Write a command as a shell takes it."""
+    from moodbook.model.scores import printable
+
+    return printable(shlex.join(words))
 
 
 def files(count: int) -> str:

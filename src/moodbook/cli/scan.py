@@ -112,7 +112,7 @@ class _Run:
             say_list("sets of your own words could not be brought up to date", len(behind), behind)
         news = summary.found - summary.unchanged - summary.failed + summary.gone + summary.heard + summary.forgotten
         if news or not only_news:
-            _say(summary, self._as_json)
+            _say(summary, self._as_json, forget)
         return summary
 
 
@@ -125,7 +125,7 @@ def _watch(run: _Run, retry: bool, forget: bool) -> None:
             sys.stderr.write("moodbook: watching; Ctrl-C ends it\n")
 
 
-def _say(summary: ScanSummary, as_json: bool) -> None:
+def _say(summary: ScanSummary, as_json: bool, forget: bool) -> None:
     from moodbook.model.scores import printable
 
     if as_json:
@@ -133,7 +133,7 @@ def _say(summary: ScanSummary, as_json: bool) -> None:
         stream.write(json.dumps(summary.to_dict(), ensure_ascii=False) + "\n")
         stream.flush()
     else:
-        for line in describe(summary):
+        for line in describe(summary, forget=forget):
             sys.stdout.write(printable(line) + "\n")
         sys.stdout.flush()
     if summary.links:
@@ -147,8 +147,13 @@ def _say(summary: ScanSummary, as_json: bool) -> None:
         say_list(f"of {summary.found} could not be read", len(summary.failures), lines)
 
 
-def describe(summary: ScanSummary) -> list[str]:
-    """Say in lines what a scan found; kinds of which there are none are left out."""
+def describe(summary: ScanSummary, *, forget: bool = False) -> list[str]:
+    """Say in lines what a scan found; kinds of which there are none are left out.
+
+    Args:
+        summary: What it found.
+        forget: Whether it was to drop what is gone.
+    """
     kinds = ("new", "moved", "changed", "retagged", "unchanged", "failed")
     counts = [f"{getattr(summary, kind)} {kind}" for kind in kinds if getattr(summary, kind)]
     files = "file" if summary.found == 1 else "files"
@@ -161,7 +166,12 @@ def describe(summary: ScanSummary) -> list[str]:
         lines.append(f"{spare} duplicates: the same music under {spare + len(summary.duplicates)} names, such as")
         lines += [f"  {path}" for path in summary.duplicates[0][:2]]
     if summary.gone:
-        kept = "dropped from the catalogue" if summary.forgotten else "marked as missing; --forget drops them"
+        if summary.forgotten:
+            kept = "dropped from the catalogue"
+        elif forget:
+            kept = "marked as missing, not dropped: no file is left below the folder, as when its disk is not there"
+        else:
+            kept = "marked as missing; --forget drops them"
         lines.append(f"{summary.gone} gone: {kept}")
     elif summary.forgotten:
         lines.append(f"{summary.forgotten} missing files dropped from the catalogue")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
+from moodbook.cli.errors import SOME_FILES_FAILED, JobOutput, ends_with_exit_code
 from moodbook.cli.filetags import (
     ask,
     files,
+    open_folder,
     print_record,
     prints_json,
     say_findings,
@@ -56,20 +57,23 @@ def undo(
     from moodbook.library.filetags import (
         apply_tasks,
         choose_run,
-        journal_folder,
         moods,
         open_journal,
         plan_undo,
+        read_runs,
         recover,
+        undone_files,
     )
 
-    folder = journal or journal_folder()
+    folder = open_folder(journal)
     if show_list:
         _show_runs(folder, as_json=as_json)
         return
     say_findings(recover(folder))
-    plan = plan_undo(choose_run(folder, run))
-    failed = _show_others(plan, as_json=as_json)
+    chosen = choose_run(folder, run)
+    plan = plan_undo(chosen, undone_files(read_runs(folder)[0]).get(chosen.name, ()))
+    output = JobOutput(confirmed=yes)
+    failed = _show_others(plan, output, as_json=as_json)
     if prints_json(as_json) and not yes:
         for task in plan.tasks:
             print_record(task.path, "planned", moods(task.before), moods(task.after))
@@ -77,19 +81,22 @@ def undo(
         show_tasks(plan.tasks)
     if not plan.tasks:
         sys.stderr.write(f"moodbook: nothing to undo in run {plan.run.name}\n")
+        output.end("nothing to do")
     elif yes or ask(f"Undo run {plan.run.name} in {files(len(plan.tasks))}?", as_json=as_json):
+        output.confirmed = True
         with open_journal(folder, "undo", undoes=plan.run.name, on_wait=say_waiting) as opened:
             results = apply_tasks(plan.tasks, opened, touch=touch)
-            failed += show_results(results, "undoing", len(plan.tasks), as_json=as_json)
+            failed += show_results(results, "undoing", len(plan.tasks), output, as_json=as_json)
     if failed:
         raise typer.Exit(SOME_FILES_FAILED)
 
 
-def _show_others(plan: UndoPlan, *, as_json: bool) -> int:
+def _show_others(plan: UndoPlan, output: JobOutput, *, as_json: bool) -> int:
     """Say to which files nothing is done; give the number of those that should have been undone."""
     if prints_json(as_json):
         for other in plan.others:
-            print_record(other.path, other.status, other.before, other.after, other.reason)
+            with output.kept_going():
+                print_record(other.path, other.status, other.before, other.after, other.reason)
     failures = [other for other in plan.others if other.status == "failed"]
     if failures:
         lines = (f"{other.path}: {other.reason}" for other in failures)

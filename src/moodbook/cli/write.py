@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from moodbook.cli.catalogue import CatalogueOption
-from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.filetags import ask, files, say_findings, say_waiting, show_plan, show_results, undo_named
+from moodbook.cli.errors import SOME_FILES_FAILED, JobOutput, ends_with_exit_code
+from moodbook.cli.filetags import (
+    ask,
+    command_line,
+    files,
+    say_findings,
+    say_waiting,
+    show_plan,
+    show_results,
+    undo_named,
+)
 from moodbook.cli.output import ForceOption, say_list
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, CatalogueError, DataError
@@ -33,9 +42,13 @@ def write(
         list[Path] | None, typer.Argument(metavar="PATH", help="Audio files, and folders of them.")
     ] = None,
     model: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="A model that comes with Moodbook, a folder, or words of your own by name."),
-    ] = DEFAULT_MODEL,
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A model that comes with Moodbook, a folder, or words of your own by name.",
+            show_default=DEFAULT_MODEL,
+        ),
+    ] = None,
     top: Annotated[int | None, typer.Option(min=1, metavar="N", help="The N strongest words of each file.")] = None,
     minimum: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="P", help="The words with at least this probability.")
@@ -97,6 +110,13 @@ def write(
         raise typer.BadParameter("name files or folders, or a saved plan with --apply FILE, one of the two")
     if apply is not None and plan is not None:
         raise typer.BadParameter("--plan and --apply exclude each other")
+    settled = {"top": top, "minimum": minimum, "words": words, "model": model}
+    given = [f"--{name}" for name, value in settled.items() if value is not None]
+    given += [name for name, flag in (("--merge", merge), ("--overwrite", overwrite), ("--listen", listen)) if flag]
+    if apply is not None and given:
+        raise typer.BadParameter(
+            f"a saved plan says already what is written: leave out {', '.join(given)}, or make another plan with it"
+        )
     from moodbook.library.filetags import load_plan, look_again, read_words, save_plan
     from moodbook.library.filetags.plan import FORMATS
     from moodbook.outputs import check_output
@@ -109,13 +129,14 @@ def write(
         look_again(made)
     else:
         policy: Policy = "merge" if merge else "overwrite" if overwrite else "empty"
-        with _open_source(model, catalogue, listen=listen) as (tags, scores):
+        with _open_source(model or DEFAULT_MODEL, catalogue, listen=listen) as (tags, scores):
             choice = {"top": top, "minimum": minimum, "words": None if words is None else read_words(words, tags)}
             made = _make_plan(paths or [], policy, choice, scores)
     if plan is not None:
         save_plan(made, plan, force=force)
-        show_plan(made, as_json=as_json)
-        sys.stderr.write(f"moodbook: saved; to write it: moodbook write --apply {plan}\n")
+        show_plan(made, JobOutput(confirmed=False), as_json=as_json)
+        again = command_line("moodbook", "write", "--apply", str(plan))
+        sys.stderr.write(f"moodbook: saved; to write it: {again}\n")
         failed = len(made.failures)
     else:
         failed = _write(made, yes=yes, touch=touch, journal=journal, as_json=as_json)
@@ -201,15 +222,18 @@ def _write(plan: Plan, *, yes: bool, touch: bool, journal: Path | None, as_json:
     """Show, ask, write; give the number of files that failed."""
     from moodbook.library.filetags import apply_tasks, journal_folder, open_journal, recover
 
-    show_plan(plan, as_json=as_json, tasks=not yes)
+    output = JobOutput(confirmed=yes)
+    show_plan(plan, output, as_json=as_json, tasks=not yes)
     if not plan.tasks:
         sys.stderr.write("moodbook: nothing to write\n")
+        output.end("nothing to do")
         return len(plan.failures)
     if not yes and not ask(f"Write {files(len(plan.tasks))}?", as_json=as_json):
         return len(plan.failures)
+    output.confirmed = True
     folder = journal or journal_folder()
     say_findings(recover(folder))
     with open_journal(folder, "write", on_wait=say_waiting) as run, undo_named(run, journal):
         results = apply_tasks(plan.tasks, run, touch=touch)
-        failed = show_results(results, "writing", len(plan.tasks), as_json=as_json)
+        failed = show_results(results, "writing", len(plan.tasks), output, as_json=as_json)
     return failed + len(plan.failures)

@@ -43,7 +43,8 @@ def write(folder: Path, *paths: Path, words: tuple[str, ...] = ("calm",)) -> str
 
 
 def undo(folder: Path, name: str | None = None) -> list[Written]:
-    plan = plan_undo(choose_run(folder, name))
+    run = choose_run(folder, name)
+    plan = plan_undo(run, undone_files(read_runs(folder)[0])[run.name])
     with open_journal(folder, "undo", undoes=plan.run.name) as journal:
         return [*plan.others, *apply_tasks(plan.tasks, journal)]
 
@@ -169,8 +170,46 @@ class TestUndo:
         shutil.copy2(tmp_path / "backup", songs[1])
         statuses = {result.path: (result.status, result.reason) for result in undo(journal, name)}
         assert statuses[songs[0]][0] == "failed"
-        assert "No such file" in statuses[songs[0]][1]
+        assert "there is no such file" in statuses[songs[0]][1]
         assert statuses[songs[1]] == ("unchanged", "it holds again what it held before")
+
+    def test_what_an_earlier_undoing_put_back_has_not_failed(
+        self, songs: list[Path], journal: Path, music_file: MusicFile
+    ) -> None:
+        third = music_file("flac", "third.flac")
+        before = [read_fields(path) for path in (*songs, third)]
+        first, second = write(journal, *songs), write(journal, *songs, third, words=("dark",))
+        third.rename(third.with_name("away.flac"))
+        assert [result.status for result in undo(journal, second)] == ["failed", "written", "written"]
+        undo(journal, first)
+        third.with_name("away.flac").rename(third)
+        results = {result.path: (result.status, result.reason) for result in undo(journal)}
+        assert results == {
+            songs[0]: ("unchanged", "already undone"),
+            songs[1]: ("unchanged", "already undone"),
+            third: ("written", ""),
+        }
+        assert [read_fields(path) for path in (*songs, third)] == before
+
+    def test_a_link_that_points_elsewhere_since(self, songs: list[Path], journal: Path, tmp_path: Path) -> None:
+        before, other = read_fields(songs[0]), read_fields(songs[1])
+        link = tmp_path / "link.flac"
+        link.symlink_to(songs[0])
+        write(journal, link)
+        link.unlink()
+        link.symlink_to(songs[1])
+        assert [result.path for result in undo(journal)] == [songs[0]]
+        assert (read_fields(songs[0]), read_fields(songs[1])) == (before, other)
+
+    def test_a_folder_that_was_moved_and_linked_to(self, songs: list[Path], journal: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "album"
+        folder.mkdir()
+        song = Path(shutil.move(songs[0], folder))
+        name = write(journal, song)
+        folder.rename(tmp_path / "moved")
+        folder.symlink_to(tmp_path / "moved")
+        assert [result.status for result in undo(journal)] == ["written"]
+        assert undone_files(read_runs(journal)[0])[name] == {song}
 
     def test_a_run_that_does_not_exist(self, journal: Path) -> None:
         with pytest.raises(JournalError, match="there is no run 'x'"):
@@ -287,6 +326,29 @@ class TestAfterACrash:
         assert [run.name for run in runs] == [good]
         what = "no line of a journal" if line.startswith(b"{") else "no JSON object"
         assert damaged == [f"the journal {str(bad)!r} is damaged in line 1: it is {what}"]
+
+    def test_a_later_run_that_cannot_be_read_is_not_passed_over(self, songs: list[Path], journal: Path) -> None:
+        first, second = write(journal, *songs), write(journal, *songs, words=("dark",))
+        path = journal / f"{second}.jsonl"
+        whole = path.read_bytes()
+        newer = whole.replace(b'"version": 1', b'"version": 2', 1)
+        for content, what in (
+            (b"[]\n" * 3, "is damaged in line 1"),
+            (newer, r"is of a newer Moodbook \(version 2; this one reads 1\)"),
+        ):
+            path.write_bytes(content)
+            with pytest.raises(JournalError, match=r"nothing to undo .* journal"):
+                choose_run(journal, None)  # The run before holds nothing that it wrote.
+            with pytest.raises(JournalError, match=what):
+                choose_run(journal, second)
+        path.write_bytes(whole)
+        undo(journal, second)
+        assert choose_run(journal, None).name == first
+        (journal / list_runs(journal)[-1]).with_suffix(".jsonl").unlink()
+        path.write_bytes(newer)
+        with pytest.raises(JournalError, match=rf"run {second} is later .*newer Moodbook.* name it .*: {first}$"):
+            choose_run(journal, None)
+        assert choose_run(journal, first).name == first
 
     def test_a_line_that_names_no_file(self, songs: list[Path], journal: Path) -> None:
         name = write(journal, songs[0])

@@ -67,6 +67,7 @@ class TestWords:
             ({"minimum": 0.95}, ()),
             ({"words": {"dark": "gloomy", "calm": ""}}, ("gloomy",)),
             ({"words": {"dark": "calm"}}, ("calm",)),
+            ({"words": {"dark": "Calm"}}, ("Calm",)),
         ],
     )
     def test_which(self, choice: dict, words: tuple[str, ...]) -> None:

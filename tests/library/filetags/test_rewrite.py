@@ -20,7 +20,7 @@ from moodbook import audio
 from moodbook.errors import FileChangedError, TagError, UnsupportedTagsError
 from moodbook.library.filetags import Proposal, build_plan, read_fields
 from moodbook.library.filetags.exchange import exchange
-from moodbook.library.filetags.rewrite import Rewrite, is_copy_name, new_copy_name, rewrite
+from moodbook.library.filetags.rewrite import Rewrite, check_may_be_written, is_copy_name, new_copy_name, rewrite
 from moodbook.model.scores import TagFailure
 
 MusicFile = Callable[..., Path]
@@ -43,6 +43,13 @@ def refusal(path: Path) -> str:
     (failure,) = plan.failures
     assert isinstance(failure, TagFailure)
     return failure.reason
+
+
+def check_refusal(path: Path) -> str:
+    """Why a file may not be written."""
+    with pytest.raises(TagError) as caught:
+        check_may_be_written(path)
+    return caught.value.reason
 
 
 def carry_out(task: Rewrite, *, touch: bool = False) -> None:
@@ -187,6 +194,38 @@ class TestWhatIsRefused:
         monkeypatch.setattr(os, "access", lambda place, mode: real(place, mode) and not Path(place).is_dir())
         assert refusal(path).startswith("its folder is read-only")
 
+    def test_an_owner_that_cannot_be_kept(self, music_file: MusicFile, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = music_file("flac")
+        status = path.stat()
+        refused: list[tuple[int, int]] = []
+
+        def refuse(_: int, uid: int, gid: int) -> None:
+            refused.append((uid, gid))
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        def stat_of_another(descriptor: int) -> os.stat_result:
+            found = real(descriptor)
+            return os.stat_result([*found[:4], found.st_uid + 1, *found[5:]])
+
+        def open_any(place: Path, flags: int, mode: int = 0o777) -> int:
+            is_unnamed = flags & getattr(os, "O_TMPFILE", -1) == getattr(os, "O_TMPFILE", 0)
+            return real_open(path, os.O_RDONLY) if is_unnamed else real_open(place, flags, mode)
+
+        real, real_open = os.fstat, os.open
+        monkeypatch.setattr(os, "open", open_any)
+        monkeypatch.setattr(os, "geteuid", lambda: status.st_uid + 1)
+        monkeypatch.setattr(os, "fchown", refuse)
+        if hasattr(os, "O_TMPFILE"):
+            assert build_plan([propose(path)]).tasks  # A disk that gives every file the same owner.
+            monkeypatch.setattr(os, "fstat", stat_of_another)
+            assert check_refusal(path) == "it belongs to another user or group, and would not any more. Run as them."
+            assert refused == [(status.st_uid, status.st_gid)]
+            monkeypatch.delattr(os, "O_TMPFILE")
+            monkeypatch.setattr(os, "fstat", real)
+        assert refusal(path) == "it belongs to another user or group, and would not any more. Run as them."
+        monkeypatch.setattr(os, "geteuid", lambda: status.st_uid)
+        assert build_plan([propose(path)]).tasks
+
     @pytest.mark.parametrize("name", ["song.mka", "song.caf"])
     def test_a_kind_that_is_not_written(self, name: str, music_file: MusicFile, tmp_path: Path) -> None:
         path = tmp_path / name
@@ -197,7 +236,7 @@ class TestWhatIsRefused:
 
     def test_a_file_that_is_missing_or_no_audio(self, tmp_path: Path) -> None:
         assert refusal(tmp_path / "no.flac") == (
-            "No such file or directory while looking at the file. Check the disk and the permissions."
+            "there is no such file. Look whether it was moved or renamed, and whether its disk is there."
         )
         (tmp_path / "page.mp3").write_text("<html>")
         assert "web page" in refusal(tmp_path / "page.mp3")

@@ -6,7 +6,8 @@ be undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -124,12 +125,14 @@ def undone_files(runs: Sequence[Run]) -> dict[str, set[Path]]:
     Args:
         runs: All of them, oldest first.
     """
-    undone: dict[str, set[Path]] = {run.name: set() for run in runs}
+    undone: dict[str, set[str]] = {run.name: set() for run in runs}
+    # By the names that they have now: a folder may have become a link to another disk between the two runs.
+    written = {run.name: {entry.task.path: os.path.realpath(entry.task.path) for entry in run.written} for run in runs}
     # The newest first: whether an undoing stands is known before it is asked what it undid.
     for run in reversed(runs):
         if run.undoes in undone:
-            undone[run.undoes] |= {entry.task.path for entry in run.written} - undone[run.name]
-    return {run.name: undone[run.name] & {entry.task.path for entry in run.written} for run in runs}
+            undone[run.undoes] |= set(written[run.name].values()) - undone[run.name]
+    return {name: {path for path, real in paths.items() if real in undone[name]} for name, paths in written.items()}
 
 
 def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
@@ -138,13 +141,19 @@ def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
     Raises:
         JournalError: The folder cannot be listed.
     """
+    runs, damaged = _read_runs(folder)
+    return runs, list(damaged.values())
+
+
+def _read_runs(folder: Path) -> tuple[list[Run], dict[str, str]]:
+    """Give the runs, oldest first, and by the names of the others what is wrong with their journals."""
     runs: list[Run] = []
-    damaged: list[str] = []
+    damaged: dict[str, str] = {}
     for name in list_runs(folder):
         try:
             run = read_run(folder, name)
         except JournalError as error:
-            damaged.append(str(error))
+            damaged[name] = str(error)
         else:
             runs += [] if run.is_empty else [run]
     return runs, damaged
@@ -156,17 +165,19 @@ def choose_run(folder: Path, name: str | None) -> Run:
     A file that its owner gave another mood since, or that is gone from its folder, is settled: nobody wants it back.
 
     Raises:
-        JournalError: There is no such run; or files of the last one are on a disk that is not there.
+        JournalError: There is no such run; the journal of a later run, which may be the last one, cannot be read; or
+            files of the last one are on a disk that is not there.
     """
     if name is not None:
         return read_run(folder, name)
-    runs, _ = read_runs(folder)
+    runs, damaged = _read_runs(folder)
     undone = undone_files(runs)
     written = [run for run in runs if run.command == "write" and run.written]
     while written:
         run = written.pop()
         left = [entry for entry in run.written if entry.task.path not in undone[run.name]]
         if any(_holds_what_was_written(entry) for entry in left):
+            _check_is_last(run, written, damaged)
             return run
         away = [entry for entry in left if not entry.task.path.parent.is_dir()]
         if away:
@@ -175,7 +186,18 @@ def choose_run(folder: Path, name: str | None) -> Run:
                 f"not there, such as {str(away[0].task.path)!r}. Connect their disk, or name another run: "
                 f"{_earlier(written)}"
             )
-    raise JournalError(f"there is nothing to undo in {str(folder)!r}")
+    rest = "".join(f"; {reason}" for reason in damaged.values())
+    raise JournalError(f"there is nothing to undo in {str(folder)!r}{rest}")
+
+
+def _check_is_last(run: Run, earlier: Sequence[Run], damaged: Mapping[str, str]) -> None:
+    """Refuse a run as the last one where a later one has a journal that cannot be read."""
+    later = [name for name in damaged if name > run.name]
+    if later:
+        raise JournalError(
+            f"run {later[-1]} is later than any that can be undone, and {damaged[later[-1]]}. Nothing was undone. To "
+            f"undo another run, name it (moodbook undo RUN): {_earlier([*earlier, run])}"
+        )
 
 
 def _holds_what_was_written(entry: Entry) -> bool:
@@ -189,12 +211,19 @@ def _earlier(runs: Sequence[Run]) -> str:
     return ", ".join(names[:_NAMED_RUNS]) + rest if names else "there is none before it"
 
 
-def plan_undo(run: Run) -> UndoPlan:
-    """See which files of a run still hold what it wrote, and can have back what they had."""
+def plan_undo(run: Run, undone: Collection[Path] = ()) -> UndoPlan:
+    """See which files of a run still hold what it wrote, and can have back what they had.
+
+    Args:
+        run: What to undo.
+        undone: Those of its files that are put back already, from `undone_files`.
+    """
     tasks: list[Rewrite] = []
     others: list[Written] = []
     for entry in reversed(run.written):
         step = _undo_step(entry)
+        if isinstance(step, Written) and step.status == "failed" and entry.task.path in undone:
+            step = replace(step, status="unchanged", reason="already undone")
         if isinstance(step, Rewrite):
             tasks.append(step)
         else:

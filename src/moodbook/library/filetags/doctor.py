@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from moodbook.errors import AudioError, JournalError, TagError
-from moodbook.library.filetags.journal import Entry, Journal, Outcome, list_runs, read_run, reopen_journal
+from moodbook.library.filetags.journal import Entry, Journal, list_runs, read_run, reopen_journal
+from moodbook.library.filetags.lines import Outcome
 from moodbook.library.filetags.rewrite import is_copy_name, read_fields
 
 Kind = Literal["copy removed", "file is old", "file is new", "file was changed", "run goes on", "journal damaged"]

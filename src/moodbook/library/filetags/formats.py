@@ -76,6 +76,9 @@ def typed_errors(path: Path, doing: str) -> Iterator[None]:
         yield
     except MoodbookError:
         raise
+    except FileNotFoundError as error:
+        reason = "there is no such file. Look whether it was moved or renamed, and whether its disk is there."
+        raise TagError(path, reason) from error
     except OSError as error:
         raise TagError(path, f"{error.strerror or error} while {doing}. Check the disk and the permissions.") from error
     except MutagenError as error:

@@ -16,94 +16,33 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from moodbook.errors import JournalError, PlanError
 from moodbook.files import sync_folder
-from moodbook.library.filetags.fields import Fields
+from moodbook.library.filetags.lines import (
+    LINES,
+    VERSION,
+    BeginLine,
+    Command,
+    EndLine,
+    FinishLine,
+    Outcome,
+    PieceLine,
+    RunLine,
+    WayBackLine,
+    newer_version,
+)
 from moodbook.library.filetags.locks import lock, write_lock
 from moodbook.library.filetags.paths import decode_path, encode_path
 from moodbook.library.filetags.rewrite import FileState, Rewrite
 from moodbook.library.filetags.wayback import Piece, WayBack, pack, unpack
 
-VERSION = 1
-"""Of the lines; a journal of another version is not guessed at."""
-
 _RUN_NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{6}")
 _SUFFIX, _UNBEGUN_SUFFIX = ".jsonl", ".begins"  # Of a journal, and of one that has no first line yet.
 
-Command = Literal["write", "undo"]
-Outcome = Literal["written", "failed", "found old", "found new", "found changed"]
 _IS_WRITTEN = ("written", "found new")
-
-
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class RunLine(_Line):
-    """The first line of a journal."""
-
-    event: Literal["run"] = "run"
-    version: Literal[1] = 1
-    run: str
-    command: Command
-    started: str
-    undoes: str | None = None
-
-
-class BeginLine(_Line):
-    """Before a file is touched."""
-
-    event: Literal["begin"] = "begin"
-    n: int = Field(ge=0)
-    path: dict[str, str]
-    copy_path: dict[str, str]
-    size: int
-    mtime_ns: int
-    payload: str
-    before: Fields
-    after: Fields
-
-
-class PieceLine(_Line):
-    """A part of a file as it was; see `moodbook.library.filetags.wayback.Piece`."""
-
-    start: int = Field(ge=0)
-    length: int = Field(ge=1)
-    data: str | None = None
-
-
-class WayBackLine(_Line):
-    """Before a file is replaced: how it becomes the old one again."""
-
-    event: Literal["way back"] = "way back"
-    n: int = Field(ge=0)
-    new_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    old_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    pieces: list[PieceLine]
-
-
-class EndLine(_Line):
-    """After a file, or when a broken run was looked at again."""
-
-    event: Literal["end"] = "end"
-    n: int = Field(ge=0)
-    outcome: Outcome
-    reason: str = ""
-
-
-class FinishLine(_Line):
-    """After the last file."""
-
-    event: Literal["finish"] = "finish"
-
-
-_LINES: TypeAdapter[RunLine | BeginLine | WayBackLine | EndLine | FinishLine] = TypeAdapter(
-    RunLine | BeginLine | WayBackLine | EndLine | FinishLine
-)
 
 
 @dataclass
@@ -184,13 +123,16 @@ class Journal:
         self.written = 0
 
     def begin(self, task: Rewrite, copy: Path) -> int:
-        """Say what will be done to a file, before it is; give its number."""
+        """Say what will be done to a file, before it is; give its number.
+
+        Of a link, its target is named: that is what is written, wherever the link points later.
+        """
         n = self._count
         self._count += 1
         self._append(
             BeginLine(
                 n=n,
-                path=encode_path(task.path.absolute()),
+                path=encode_path(Path(os.path.realpath(task.path))),
                 copy_path=encode_path(copy),
                 size=task.state.size,
                 mtime_ns=task.state.mtime_ns,
@@ -375,6 +317,11 @@ def read_run(folder: Path, name: str) -> Run:
     if _is_cut_first_line(whole, name):
         return Run(name, "write", "", None)
     lines = whole.rstrip(b"\n").split(b"\n")
+    if (version := newer_version(lines[0])) is not None:
+        raise JournalError(
+            f"the journal {str(path)!r} is of a newer Moodbook (version {version}; this one reads {VERSION}). Update "
+            "Moodbook to use it"
+        )
     run: Run | None = None
     by_number: dict[int, Entry] = {}
     broken = 0
@@ -382,7 +329,7 @@ def read_run(folder: Path, name: str) -> Run:
         if not data:
             continue
         try:
-            line = _LINES.validate_json(data)
+            line = LINES.validate_json(data)
         except (ValidationError, ValueError) as error:
             broken += 1
             if broken > 1 or (number == 1 and len(lines) > 1):

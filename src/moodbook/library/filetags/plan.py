@@ -148,10 +148,14 @@ def propose(
         strengths = strengths[:top]
     if top is None and minimum is None:
         strengths = tuple(strength for strength in strengths if strength.decided)
-    chosen = [(words or {}).get(strength.tag, strength.tag) for strength in strengths]
+    chosen: dict[str, str] = {}
+    for strength in strengths:
+        # Two spellings of a word are one, as where words are added to those that a file has; the strongest stands.
+        if word := (words or {}).get(strength.tag, strength.tag):
+            chosen.setdefault(word.casefold(), word)
     return Proposal(
         path=result.path,
-        words=tuple(dict.fromkeys(word for word in chosen if word)),
+        words=tuple(chosen.values()),
         scores={strength.tag: strength.probability for strength in result.strengths},
         model_name=result.model_name,
         model_sha256=result.model_sha256,

@@ -31,6 +31,7 @@ COPY_PREFIX, COPY_SUFFIX = ".moodbook-", ".part"
 
 _CHANGED_MEANWHILE = "it was changed while its copy was made. Try again."
 _HEARD_SECONDS = 1.0  # How much of the copy is decoded and compared with the original.
+_NOT_ITS_OWNER = "it belongs to another user or group, and would not any more. Run as them."
 _ANYBODY_MAY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -118,6 +119,33 @@ def check_may_be_written(path: Path) -> None:
             )
         if not os.access(target.parent, os.W_OK | os.X_OK):
             raise TagError(path, "its folder is read-only, and the new file is made in it. Make it writable first.")
+        if not _keeps_its_owner(status, target.parent):
+            raise TagError(path, _NOT_ITS_OWNER)
+
+
+def _keeps_its_owner(status: os.stat_result, folder: Path) -> bool:
+    """Whether a new file in a folder can be given owner and group of a file there; True where only writing tells."""
+    if not hasattr(os, "geteuid") or os.geteuid() == 0:
+        return True
+    if status.st_uid == os.geteuid() and status.st_gid in {os.getegid(), *os.getgroups()}:
+        return True
+    if not hasattr(os, "O_TMPFILE"):
+        # A new file gets the group of its folder there, or where the folder says so.
+        return status.st_uid == os.geteuid() and status.st_gid == folder.stat().st_gid
+    # Disks without owners, and folders that give their group, show themselves in a file that never has a name.
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600)
+    except OSError:
+        return True  # Not every disk has such files.
+    try:
+        made = os.fstat(descriptor)
+        if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+    except PermissionError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def check_is_as_planned(task: Rewrite) -> os.stat_result:
@@ -277,9 +305,7 @@ def _take_over(status: os.stat_result, target: Path, copy: Path, touch: bool) ->
         try:
             os.chown(copy, status.st_uid, status.st_gid)
         except PermissionError as error:
-            raise TagError(
-                target, "it belongs to another user or group, and would not any more. Run as them."
-            ) from error
+            raise TagError(target, _NOT_ITS_OWNER) from error
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_IMODE(copy.stat().st_mode) != mode:  # Where all files have the same rights, none can be given.
         copy.chmod(mode)
