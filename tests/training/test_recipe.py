@@ -13,6 +13,7 @@ from moodbook.networks.cost import count_parameters
 from moodbook.training.recipe import Recipe, list_recipes, read_recipe, recipe_toml, recipes_folder
 
 OURS = {
+    "folds",
     "precision",
     "min_tracks",
     "restart_dead_codes",
