@@ -455,14 +455,9 @@ def on_a_terminal(arguments: list[str], answer: str, folder: Path) -> tuple[int,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # So that Ctrl-C is its signal.
     )
     os.close(other)
-    text, answered, waited = b"", False, 0
-    while waited < 20:
-        if not select.select([main], [], [], 3)[0]:
-            waited += 1
-            # A signal between the prompt and the waiting for a key is seen at the next key only: press it again.
-            if answered and not answer.isprintable():
-                os.write(main, answer.encode())
-            continue
+    text = b""
+    answered = False
+    while select.select([main], [], [], 60)[0]:
         try:
             data = os.read(main, 1 << 16)
         except OSError:
