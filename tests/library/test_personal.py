@@ -19,7 +19,7 @@ from tests.library.conftest import cut, enter
 from typer.testing import CliRunner, Result
 
 from moodbook.cli.app import app
-from moodbook.errors import DataError, ModelError, MoodbookError
+from moodbook.errors import CatalogueError, DataError, ModelError, MoodbookError
 from moodbook.library.catalogue import Catalogue, Model
 from moodbook.library.filetags import read_fields
 from moodbook.library.identity import music_hash
@@ -44,7 +44,8 @@ from moodbook.library.personal.head import HEAD_FILE, NEVER, WEIGHTS_FILE
 from moodbook.library.personal.logistic import features, fit_weights, hessian, log_loss, probabilities
 from moodbook.library.personal.suggest import _Doubt
 from moodbook.library.playlist import read_m3u8, write_playlist
-from moodbook.library.search import search
+from moodbook.library.recall import Memory
+from moodbook.library.search import Track, search
 
 DIMENSIONS = 12
 
@@ -305,6 +306,21 @@ def test_applied_words_are_searched_like_any_other(catalogue: Catalogue, model: 
     assert apply_head(catalogue, head)[1] == 0
 
 
+@pytest.mark.parametrize("column", ["probabilities", "embedding"])
+def test_words_are_not_put_on_what_is_damaged(
+    catalogue: Catalogue, model: Model, library: list[str], column: str
+) -> None:
+    head = fit_gym(catalogue, model)
+    with catalogue.transaction() as connection:
+        connection.execute(f"UPDATE analysis SET {column} = x'0000c07f' WHERE payload_id = 7")
+    with pytest.raises(CatalogueError, match="is damaged"):
+        apply_head(catalogue, head)
+    if column == "embedding":
+        memory = Memory(catalogue, model, head)
+        with pytest.raises(CatalogueError, match="is damaged"):
+            memory.recall(Path("/music/gym/6.flac"), 7)
+
+
 def test_an_own_word_takes_the_place_of_the_models(catalogue: Catalogue, model: Model, library: list[str]) -> None:
     said = {sha256: ("EPIC",) if n % 2 else () for n, sha256 in enumerate(library)}
     examples = gather(catalogue, model, said)
@@ -490,12 +506,18 @@ def test_unknown_files_are_named(catalogue: Catalogue, model: Model, tmp_path: P
     assert len(unknown) == 2
 
 
-def test_words_and_none_for_one_recording_contradict(
-    catalogue: Catalogue, model: Model, library: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def known_by_name(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> list[Track]:
+    """Let names alone tell which recording it is: the files of this library are not there."""
     tracks = search(catalogue, "", sort="path")
     rows = {track.path: track.payload_id for track in tracks}
     monkeypatch.setattr("moodbook.library.personal.examples.find_payload", lambda catalogue, path: rows.get(path))
+    return tracks
+
+
+def test_words_and_none_for_one_recording_contradict(
+    catalogue: Catalogue, model: Model, library: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracks = known_by_name(catalogue, monkeypatch)
     first = tracks[0]
     twice = [Statement(first.path, ("x",)), Statement(first.path, ("y",)), Statement(tracks[1].path, ())]
     assert resolve(catalogue, twice)[0] == {first.payload_sha256: ("x", "y"), tracks[1].payload_sha256: ()}
@@ -583,12 +605,7 @@ def call(*arguments: object) -> Result:
 def test_the_verbs_from_labels_to_search(
     catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracks = search(catalogue, "", sort="path")
-    # Names alone tell which recording it is: the files of this library are not there.
-    monkeypatch.setattr(
-        "moodbook.library.personal.examples.find_payload",
-        lambda catalogue, path: next((t.payload_id for t in tracks if t.path == path), None),
-    )
+    tracks = known_by_name(catalogue, monkeypatch)
     with (tmp_path / "labels.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "words"])
@@ -626,11 +643,7 @@ def test_the_verbs_from_labels_to_search(
 def test_fitting_anew_keeps_what_it_drops_and_brings_search_up_to_date(
     catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracks = search(catalogue, "", sort="path")
-    monkeypatch.setattr(
-        "moodbook.library.personal.examples.find_payload",
-        lambda catalogue, path: next((t.payload_id for t in tracks if t.path == path), None),
-    )
+    tracks = known_by_name(catalogue, monkeypatch)
 
     def fit(name: str, chosen: slice, words: dict[str, str], *options: str) -> Result:
         lines = [f"{track.path},{words.get(track.path.parent.name, '')}" for track in tracks[chosen]]
@@ -675,9 +688,7 @@ def fit_list(
     catalogue: Catalogue, model: Model, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
     """Fit a list of the library's files, in which the folders have these words; the files need not be there."""
-    tracks = search(catalogue, "", sort="path")
-    rows = {track.path: track.payload_id for track in tracks}
-    monkeypatch.setattr("moodbook.library.personal.examples.find_payload", lambda catalogue, path: rows.get(path))
+    tracks = known_by_name(catalogue, monkeypatch)
 
     def fit(chosen: slice, words: dict[str, str], *options: str) -> Result:
         lines = [f"{track.path},{words.get(track.path.parent.name, '')}" for track in tracks[chosen]]

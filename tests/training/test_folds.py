@@ -100,6 +100,7 @@ def test_a_run_on_folds_stands_on_all_its_tracks_and_can_be_resumed(
     learned_from = {track.track_id for split in ("train", "validation") for track in small_set.split(split)}
     assert {row["track_id"] for row in rows} == learned_from
     assert [step.step for step in report.steps] == [1, 2, 2, 2]
+    assert "Thresholds: fitted on the parts that 3 folds left out." in report.to_text()
     assert (tmp_path / "run" / "step-2" / "fold-3" / "weights.safetensors").is_file()
     assert "The mean of 3 classifiers" in (tmp_path / "run" / "bundle" / "README.md").read_text()
 

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from moodbook.errors import AudioError, ModelError
 from moodbook.library.catalogue import Catalogue, Model
 from moodbook.library.filetags.plan import Said
 from moodbook.library.lookup import find_payload
 from moodbook.library.personal.head import Head, find_head, read_head
+from moodbook.library.stored import read_vectors
 from moodbook.model.bundle import Bundle, list_models, read_bundle
 from moodbook.model.scores import TagFailure, TagScores, TagStrength
 from moodbook.model.tagger import Tagger
@@ -160,7 +159,9 @@ class Memory:
             return Recalled(path, strengths, self._model.name, self._model.sha256)
         if embedding is None:
             return TagFailure(path, "the model gave it no embedding, which words of your own stand on.")
-        strengths = self._head.strengths(np.frombuffer(embedding, dtype="<f4").astype(np.float32), music)
+        what = f"the embedding of a recording by {self._model.name!r}"
+        (vector,) = read_vectors(self._catalogue.path, [embedding], what)
+        strengths = self._head.strengths(vector, music)
         return Recalled(path, strengths, self._head.name, self._head.sha256)
 
 

@@ -37,7 +37,7 @@ class Report:
         seed: The recipe's seed.
         tracks: Scored tracks by split.
         tags: The tag axis.
-        test: Scores on test, with the thresholds fitted on validation.
+        test: Scores on test, with the thresholds of `fitted_on`.
         validation: Scores of the tracks that were held out, on validation or by fold; its F is optimistic, for its
             thresholds were fitted there.
         presence: How well music is told from noise and speech; None where the recipe does not ask for it.
@@ -90,7 +90,7 @@ class Report:
             },
             "interval": f"{LEVEL:.0%} bootstrap over tracks, {RESAMPLES} resamples",
             "validation": self.validation.to_json(),
-            "thresholds": "fitted on validation",
+            "thresholds": f"fitted on {self.fitted_on}",
             "steps": [
                 {
                     "step": step.step,
@@ -122,7 +122,10 @@ class Report:
                 for average in AVERAGES
             ]
             lines.append(f"{title:<10}" + "".join(f"  {cell:<24}" for cell in cells).rstrip())
-        lines += ["", f"In brackets: {LEVEL:.0%} intervals, bootstrap over tracks. Thresholds: fitted on validation."]
+        lines += [
+            "",
+            f"In brackets: {LEVEL:.0%} intervals, bootstrap over tracks. Thresholds: fitted on {self.fitted_on}.",
+        ]
         lines.append(f"Expected calibration error on test: {self.calibration_error:.3f}.")
         if self.presence is not None:
             passed = 1 - self.presence.speech_found, 1 - self.presence.noise_found
@@ -149,6 +152,12 @@ class Report:
             lines.append(f"Left out, cannot be read: {len(self.unreadable)} tracks:")
             lines += [f"  {skipped.track_id}: {skipped.reason}" for skipped in self.unreadable]
         return "\n".join(lines) + "\n"
+
+    @property
+    def fitted_on(self) -> str:
+        """What the thresholds were fitted on: the validation split, or what each fold left out."""
+        folds = sum(step.step == 2 for step in self.steps)
+        return f"the parts that {folds} folds left out" if folds > 1 else "validation"
 
     def interval(self, average: str, figure: str) -> Interval | None:
         """Give the interval of a figure; None where it has none."""

@@ -5,8 +5,8 @@ run.json                 data and its hash, seed, precision, processes, library 
 metrics.jsonl            one line per epoch of either step
 step-1/ step-2/          weights.safetensors and step.json, while training checkpoint.safetensors
 cache/                   features and codes (unless they are kept elsewhere)
-thresholds.json          by tag name, fitted on validation
-validation.csv test.csv  probabilities, a row per track
+thresholds.json          by tag name, fitted on validation, or on what the folds left out
+validation.csv test.csv  probabilities, a row per track; of folds, "validation" is every track that one left out
 report.json              the scores
 bundle/                  the trained tagger
 """

@@ -8,6 +8,7 @@ from moodbook.errors import CatalogueError, ModelError
 from moodbook.library.catalogue import Catalogue, Model
 from moodbook.library.personal.head import Head, read_head
 from moodbook.library.search import fold
+from moodbook.library.stored import read_vectors
 from moodbook.tags import TagSet
 
 _ROWS_AT_A_TIME = 5_000
@@ -101,8 +102,9 @@ def _enter_scores(catalogue: Catalogue, head: Head, base: Model, model: Model, k
             rows = connection.execute(missing, (base.id, model.id, _ROWS_AT_A_TIME)).fetchall()
             if not rows:
                 return entered
-            embeddings = np.stack([np.frombuffer(embedding, dtype="<f4") for _, _, embedding, _ in rows])
-            heard = np.stack([np.frombuffer(packed, dtype="<f4") for _, packed, _, _ in rows])
+            what = f"the embedding of a recording by {base.name!r}"
+            embeddings = read_vectors(catalogue.path, [embedding for _, _, embedding, _ in rows], what)
+            heard = base.scores([packed for _, packed, _, _ in rows])
             scores = np.concatenate([head.probabilities(embeddings), heard[:, kept]], axis=1).astype("<f4")
             connection.executemany(
                 "INSERT INTO analysis (payload_id, model_id, probabilities, note, music) VALUES (?, ?, ?, '', ?)",
