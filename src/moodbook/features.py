@@ -127,7 +127,7 @@ def segments(
 
 
 def stream_segments(
-    chunks: Iterable[Float32[np.ndarray, " samples"]], config: FeatureConfig = DEFAULT_FEATURES
+    chunks: Iterable[Float32[np.ndarray, " _"]], config: FeatureConfig = DEFAULT_FEATURES
 ) -> Iterator[Segments]:
     """Compute the segments of a track of any length in constant memory, one at a time.
 
@@ -245,7 +245,7 @@ def _window() -> Float64[np.ndarray, " 2048"]:
 
 
 def _log_mel_blocks(
-    chunks: Iterable[Float32[np.ndarray, " samples"]], config: FeatureConfig
+    chunks: Iterable[Float32[np.ndarray, " _"]], config: FeatureConfig
 ) -> Iterator[Float32[np.ndarray, "128 frames"]]:
     """Yield the log-mel of a track in blocks of 128 frames; the last one is as short as the track makes it."""
     buffer, room = np.zeros(_BLOCK_SAMPLES), _Workspace()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,15 @@ def spoil(tmp_path: Path, tiny_bundle: Bundle) -> Spoil:
     return make
 
 
+@pytest.fixture
+def tracebacks_of_sqlite() -> Iterator[None]:
+    """Let SQLite print what its functions raise, as beets does; a print so is a failure here."""
+    sqlite3.enable_callback_tracebacks(True)
+    yield
+    sqlite3.enable_callback_tracebacks(False)
+
+
+@pytest.mark.usefixtures("tracebacks_of_sqlite")
 @pytest.mark.parametrize("statement", SPOILT)
 def test_a_wrong_content_is_said_to_be_damage(
     spoil: Spoil, statement: str, tmp_path: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tree: Tree

@@ -12,7 +12,7 @@ from moodbook.features import SAMPLE_RATE
 
 
 def resample(
-    blocks: Iterable[Float32[np.ndarray, " samples"]], sample_rate: int
+    blocks: Iterable[Float32[np.ndarray, " _"]], sample_rate: int
 ) -> Iterator[Float32[np.ndarray, " samples"]]:
     """Resample consecutive blocks of one waveform to 22,050 Hz, in constant memory.
 

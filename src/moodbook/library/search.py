@@ -208,16 +208,15 @@ def _rows(
             JOIN analysis ON analysis.payload_id = payload.id AND analysis.model_id = ?
             WHERE file.missing_since IS NULL AND {where} GROUP BY payload.id
         """  # noqa: S608
-        try:
-            for row in connection.execute(statement, (model.id, *parameters)):
-                _check(catalogue, model, row)
-                values = [_FLOAT32.unpack_from(row[-1], place)[0] for place in places]
-                rank = math.fsum(values) / len(values) if values else None
-                yield _Row._make((*row, rank))
-        except sqlite3.OperationalError as error:
+        for row in connection.execute(statement, (model.id, *parameters)):
             if refusals:
-                raise refusals[0] from error
-            raise
+                break
+            _check(catalogue, model, row)
+            values = [_FLOAT32.unpack_from(row[-1], place)[0] for place in places]
+            rank = math.fsum(values) / len(values) if values else None
+            yield _Row._make((*row, rank))
+        if refusals:
+            raise refusals[0]
 
 
 def _check(catalogue: Catalogue, model: Model, row: tuple[Any, ...]) -> None:
@@ -321,7 +320,11 @@ def _bytes(sign: str) -> bytes:
 
 
 def _add_functions(connection: sqlite3.Connection, model: Model) -> list[CatalogueError]:
-    """Add what the pieces of SQL call; what they refuse comes into the list, as SQLite does not say it."""
+    """Add what the pieces of SQL call; what they refuse comes into the list, and SQLite gets NULL.
+
+    An error must not pass through SQLite: it loses what was said, and prints it where another program in the process
+    (beets) has asked for tracebacks.
+    """
     refusals: list[CatalogueError] = []
     size = _FLOAT32.size * len(model.tags)
 
@@ -351,7 +354,7 @@ def _add_functions(connection: sqlite3.Connection, model: Model) -> list[Catalog
                 return function(*values)
             except CatalogueError as error:
                 refusals.append(error)
-                raise
+                return None
 
         return called
 
