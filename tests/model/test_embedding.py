@@ -1,4 +1,4 @@
-"""The embedding of a track: the statistics the networks read, whitened, of unit length, the same on every way there."""
+"""The embedding of a track: the statistics the networks read, of unit length, the same on every way there."""
 
 from __future__ import annotations
 
@@ -33,12 +33,17 @@ def test_the_statistics_are_those_of_the_networks() -> None:
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
-def test_directions_have_equal_strength_over_the_training_music() -> None:
+@pytest.mark.parametrize(
+    ("whitening", "expected"), [(0.0, [2, 1, 0.5, 0.1]), (0.5, [2**0.5, 1, 0.5**0.5, 0.1**0.5]), (1.0, [1] * 4)]
+)
+def test_directions_are_made_equally_strong_as_far_as_asked(whitening: float, expected: list[float]) -> None:
     random = np.random.default_rng(0)
-    mixed = (random.normal(size=(400, 6)) * [10, 1, 1, 1, 0.1, 1e-3]) @ random.normal(size=(6, 30)) + 5
-    embedding = fit_embedding(mixed.astype(np.float32), dimensions=4)
+    apart = np.linalg.qr(random.normal(size=(400, 5)))[0]
+    apart = np.linalg.qr(apart - apart.mean(axis=0))[0] * 20  # Centred, at right angles, of variance 1.
+    mixed = (apart * [2, 1, 0.5, 0.1, 0.001]) @ np.linalg.qr(random.normal(size=(30, 5)))[0].T + 5
+    embedding = fit_embedding(mixed.astype(np.float32), dimensions=4, whitening=whitening)
     projected = (mixed - embedding.centre) @ embedding.projection
-    np.testing.assert_allclose(np.cov(projected.T, bias=True), np.eye(4), atol=1e-3)
+    np.testing.assert_allclose(np.cov(projected.T, bias=True), np.diag(np.square(expected)), atol=1e-3)
     assert np.linalg.norm(embedding(mixed[0])) == pytest.approx(1)
 
 

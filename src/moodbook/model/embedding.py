@@ -1,8 +1,9 @@
 """The embedding of a track: a short vector whose direction says what the track sounds like.
 
 The codes of a segment are looked up; the mean, the spread and the movement of every latent feature over the segment are
-averaged over the track, moved to the centre of the training music, projected on its strongest directions with each
-made equally long, and the whole is brought to unit length. Tracks are as alike as the cosine of their embeddings.
+averaged over the track, moved to the centre of the training music, projected on its strongest directions, whose
+differences in strength are halved on a log scale, and the whole is brought to unit length. Tracks are as alike as the
+cosine of their embeddings.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ DIMENSIONS = 64
 """Numbers of an embedding; fewer where the training music has fewer directions."""
 CENTRE, PROJECTION = "embedding.centre", "embedding.projection"
 """Names of its two tensors in a bundle."""
-_SMALLEST_SPREAD = 1e-6
+WHITENING = 0.5
+"""How far the directions are made equally strong: 0 leaves them as they are, 1 makes noise as loud as music
+(`docs/experiments.md`, 12)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class Embedding:
 
     Attributes:
         centre: Mean statistics of the training segments.
-        projection: Their strongest directions, scaled so that each has variance 1 over the training segments.
+        projection: Their strongest directions, scaled.
     """
 
     centre: Float32[np.ndarray, " statistics"]
@@ -65,19 +68,23 @@ def segment_statistics(
     return np.stack(rows).astype(np.float32)
 
 
-def fit_embedding(statistics: Float32[np.ndarray, "segments statistics"], dimensions: int = DIMENSIONS) -> Embedding:
-    """Fit the embedding to training segments: principal components of their standardised statistics, whitened.
+def fit_embedding(
+    statistics: Float32[np.ndarray, "segments statistics"],
+    dimensions: int = DIMENSIONS,
+    whitening: float = WHITENING,
+) -> Embedding:
+    """Fit the embedding to training segments: the principal components of their statistics, partly whitened.
 
     Args:
         statistics: Of the training segments, two at least.
         dimensions: How many components to keep; fewer are kept where there are fewer.
+        whitening: Each component is divided by this power of its standard deviation.
     """
     samples = statistics.astype(np.float64)
     centre = samples.mean(axis=0)
-    spread = np.maximum(samples.std(axis=0), _SMALLEST_SPREAD)
-    _, lengths, directions = np.linalg.svd((samples - centre) / spread, full_matrices=False)
+    _, lengths, directions = np.linalg.svd(samples - centre, full_matrices=False)
     # Centring takes one direction away; what is left of it is rounding.
     kept = min(dimensions, int((lengths > lengths[0] * 1e-6).sum()))
     deviations = lengths[:kept] / np.sqrt(len(samples))
-    projection = directions[:kept].T / deviations / spread[:, None]
+    projection = directions[:kept].T / deviations**whitening
     return Embedding(centre.astype(np.float32), projection.astype(np.float32))
