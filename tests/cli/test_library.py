@@ -67,12 +67,12 @@ def test_a_scan_tells_what_it_found(call: Callable[..., Result], tmp_path: Path,
     assert done.exit_code == 1
     first, heard, duplicates, name, *_ = done.stdout.splitlines()
     assert first == "3 files: 2 new, 1 failed"
-    assert heard.startswith("heard 1 recordings in ")
-    assert duplicates == "1 duplicates: the same music under 2 names, such as"
+    assert heard.startswith("heard 1 recording in ")
+    assert duplicates == "1 duplicate: the same music under 2 names, such as"
     assert name.endswith("a.flac")
     assert "1 of 3 could not be read" in done.stderr
     assert "it is a web page" in done.stderr
-    assert "1 links below folders were not followed" in done.stderr
+    assert "links below folders, not followed: 1" in done.stderr
     (tmp_path / "m" / "b.flac").unlink()
     record = json.loads(call("scan", tmp_path / "m", "--model", tiny_bundle.folder, "--json", "--forget").stdout)
     assert (record["unchanged"], record["gone"], record["forgotten"]) == (1, 1, 1)
@@ -202,7 +202,7 @@ def test_numbers_and_tables(scanned: Callable[..., Result], tmp_path: Path) -> N
     assert scanned("stats").stdout.startswith("4 recordings in 4 files, 0.0 hours\n4 heard by tiny, 0 could not")
     assert len(lines(scanned("export"))) == 4
     done = scanned("export", "path:lava", "-o", tmp_path / "t.csv")
-    assert done.stderr == f"moodbook: wrote 1 recordings to {tmp_path / 't.csv'}\n"
+    assert done.stderr == f"moodbook: wrote 1 recording to {tmp_path / 't.csv'}\n"
     assert len((tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()) == 2
     assert scanned("export", "-o", tmp_path / "t.doc").exit_code == 2
 
@@ -214,7 +214,7 @@ def test_the_picture_of_a_library() -> None:
     console.print(render(LibraryStats(5, 0, 4, 1, 4, 0, 2.5, models, tags, "one"), console))
     assert [line.rstrip() for line in console.export_text().splitlines()] == [
         "4 recordings in 5 files, 2.5 hours",
-        "4 heard by one, 0 could not be heard, 1 duplicates, 0 missing files",
+        "4 heard by one, 0 could not be heard, 1 duplicate, 0 missing files",
         "models: one abc (4), two def (3)",
         "calm  ███████████████░░░░░  3  0.50",
         "dark  ░░░░░░░░░░░░░░░░░░░░  0  0.10",

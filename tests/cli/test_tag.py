@@ -116,7 +116,7 @@ def test_links_below_a_folder_are_told_and_are_no_failure(call, write_music, tmp
     assert done.exit_code == 0
     assert [record["path"] for record in records(done.stdout)] == [str(song)]
     assert done.stderr.splitlines() == [
-        "moodbook: 2 links below folders were not followed; name their targets to tag them",
+        "moodbook: links below folders, not followed: 2; name their targets to tag them",
         f"  {tmp_path / 'm' / 'b.wav'}",
         f"  {tmp_path / 'm' / 'loop'}",
     ]

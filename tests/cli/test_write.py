@@ -298,7 +298,7 @@ def test_undo_stops_at_a_later_run_that_cannot_be_read(call: Call, music: Path, 
     assert bad.stem in done.stderr
     assert "of a newer Moodbook" in done.stderr
     assert run["run"] in done.stderr
-    assert "moodbook: 1 journals cannot be read" in done.stderr
+    assert "moodbook: 1 journal cannot be read" in done.stderr
     assert "cut off" not in done.stderr
     assert bytes_of(music) == before
     assert call("undo", run["run"], "--yes").exit_code == 0

@@ -618,11 +618,11 @@ def test_the_verbs_from_labels_to_search(
     records = [json.loads(line) for line in fitted.stdout.splitlines()]
     assert {record["word"] for record in records} == {"gym", "sofa"}
     assert all(0.5 < record["roc_auc"]["low"] < record["roc_auc"]["value"] <= 1 for record in records)
-    assert "1 examples were left out" in fitted.stderr
+    assert "1 example left out" in fitted.stderr
     assert fitted.stderr.endswith("to use these words: moodbook personal apply\n")
     assert call("personal", "show").stdout == fitted.stdout
     applied = call("personal", "apply")
-    assert applied.stderr.startswith("moodbook: 120 recordings have scores now for ")
+    assert applied.stderr.endswith(" now in 120 recordings\n")
     found = call("search", "gym", "--limit", 5)
     assert json.loads(found.stdout.splitlines()[0])["model"] == "mine"
     assert json.loads(call("search", "epic>0", "--model", "tiny", "-n", 1).stdout)["model"] == "tiny"
@@ -658,14 +658,14 @@ def test_fitting_anew_keeps_what_it_drops_and_brings_search_up_to_date(
     before = read_head("mine")
     done = fit("half.csv", slice(None, None, 2), {"gym": "pump"})
     assert (
-        "moodbook: of the last time 60 examples are dropped; 60 examples have other words now; no longer learned: "
+        "moodbook: of the last time 60 examples dropped; 60 examples with other words now; no longer learned: "
         "gym, sofa; all that was is kept as mine.before-1. To have both, fit with --add\n"
     ) in done.stderr
     kept = read_head("mine.before-1")
     assert kept.config.model_copy(update={"name": "mine"}) == before.config
     np.testing.assert_array_equal(kept.weights, before.weights)
     # The words stood in the catalogue: the new ones do, without another command.
-    assert "120 recordings have scores now for pump" in done.stderr
+    assert "scores for pump now in 120 recordings" in done.stderr
     assert [known.name for known in catalogue.models()] == ["mine", "tiny"]
     assert call("search", "pump").exit_code == 0
     # A head that is damaged is not lost either.
@@ -706,7 +706,7 @@ def test_other_answers_for_the_same_recordings_lose_none_of_the_old(fit_list: Ca
     same = fit_list(everything, {"gym": "GYM;new", "sofa": "sofa"})
     assert (same.exit_code, "before-" in same.stderr) == (0, False)
     other = fit_list(everything, {"gym": "sofa", "sofa": "gym"})
-    said = "moodbook: of the last time 120 examples have other words now; no longer learned: new; "
+    said = "moodbook: of the last time 120 examples with other words now; no longer learned: new; "
     assert said + "all that was is kept as mine.before-1\n" in other.stderr
     kept = read_head("mine.before-1").config.examples
     assert {sha256: {word.lower() for word in words} - {"new"} for sha256, words in kept.items()} == {
@@ -714,9 +714,9 @@ def test_other_answers_for_the_same_recordings_lose_none_of_the_old(fit_list: Ca
     }
     # A word taken back, or given to what was said to have none, is another answer too; nobody is told what he did.
     added = fit_list(slice(0, 10), {}, "--add")
-    assert "10 examples have other words now; all that was is kept as mine.before-2\n" in added.stderr
+    assert "10 examples with other words now; all that was is kept as mine.before-2\n" in added.stderr
     again = fit_list(slice(0, 10), {"gym": "gym", "sofa": "gym"}, "--add")
-    assert "10 examples have other words now; all that was is kept as mine.before-3\n" in again.stderr
+    assert "10 examples with other words now; all that was is kept as mine.before-3\n" in again.stderr
 
 
 def test_the_others_of_the_last_time_go_on_with_add(fit_list: Callable[..., Result], tmp_path: Path) -> None:
@@ -736,16 +736,16 @@ def test_the_others_of_the_last_time_go_on_with_add(fit_list: Callable[..., Resu
 
 def test_to_apply_again_says_that_nothing_changed(catalogue: Catalogue, model: Model, library: list[str]) -> None:
     listed = ", ".join(fit_gym(catalogue, model).words)
-    assert call("personal", "apply").stderr == f"moodbook: 120 recordings have scores now for {listed}\n"
-    nothing = f"moodbook: nothing changed: 120 recordings have scores for {listed} already\n"
+    assert call("personal", "apply").stderr == f"moodbook: scores for {listed} now in 120 recordings\n"
+    nothing = f"moodbook: nothing changed: 120 recordings with scores for {listed} already\n"
     assert call("personal", "apply").stderr == nothing
     embedding = unit(np.eye(DIMENSIONS)[0])
     enter(catalogue, model, "/music/new.flac", [0.1] * 4, sha256=sha("new"), embedding=embedding)
     more = call("personal", "apply").stderr
-    assert more == f"moodbook: 121 recordings have scores now for {listed} (1 new)\n"
+    assert more == f"moodbook: scores for {listed} now in 121 recordings (1 new)\n"
     fit_gym(catalogue, model, "theirs")
     assert call("personal", "apply", "theirs").exit_code == 0
-    assert call("personal", "apply").stderr.endswith("already; they are used from now on\n")
+    assert call("personal", "apply").stderr.endswith("already in 121 recordings; used from now on\n")
     assert call("personal", "apply").stderr.startswith("moodbook: nothing changed: 121 ")
 
 

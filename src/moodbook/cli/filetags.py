@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from moodbook.cli.errors import JobOutput
-from moodbook.cli.output import say_list, utf8_stdout
+from moodbook.cli.output import counted, say_list, utf8_stdout
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import JournalError
 
@@ -56,11 +56,11 @@ def show_plan(plan: Plan, output: JobOutput, *, as_json: bool, tasks: bool = Tru
         show_tasks(plan.tasks)
     if plan.skipped and not prints_json(as_json):
         lines = (f"{shown_path(skipped.path)}: {skipped.reason}" for skipped in plan.skipped)
-        say_list("need nothing", len(plan.skipped), lines)
+        say_list(f"{len(plan.skipped)} need nothing", len(plan.skipped), lines)
     if plan.failures:
         total = len(plan.tasks) + len(plan.skipped) + len(plan.failures)
         lines = (f"{failure.path}: {failure.reason}" for failure in plan.failures)
-        say_list(f"of {total} cannot be written", len(plan.failures), lines)
+        say_list(f"{len(plan.failures)} of {total} cannot be written", len(plan.failures), lines)
 
 
 def show_tasks(tasks: list[Rewrite]) -> None:
@@ -138,9 +138,10 @@ def say_findings(findings: Iterable[Finding]) -> None:
             (damaged if finding.kind == "journal damaged" else left).append(finding)
     if left:
         lines = (f"{finding.path}: {finding.message}" for finding in left)
-        say_list("left by a run that was cut off", len(left), lines)
+        say_list(f"{len(left)} left by a run that was cut off", len(left), lines)
     if damaged:
-        say_list("journals cannot be read", len(damaged), (finding.message for finding in damaged))
+        messages = (finding.message for finding in damaged)
+        say_list(f"{counted(len(damaged), 'journal')} cannot be read", len(damaged), messages)
 
 
 def show_results(results: Iterable[Written], label: str, total: int, output: JobOutput, *, as_json: bool) -> int:
@@ -172,7 +173,7 @@ def show_results(results: Iterable[Written], label: str, total: int, output: Job
             sys.stdout.write(f"{ended}\n")
     if failures:
         lines = (f"{failure.path}: {failure.reason}" for failure in failures)
-        say_list(f"of {sum(counts.values())} failed", len(failures), lines)
+        say_list(f"{len(failures)} of {sum(counts.values())} failed", len(failures), lines)
     output.end(ended)
     return counts["failed"]
 
@@ -193,8 +194,3 @@ def command_line(*words: str) -> str:
     from moodbook.model.scores import printable
 
     return printable(shlex.join(words))
-
-
-def files(count: int) -> str:
-    """Say a number of files."""
-    return "1 file" if count == 1 else f"{count} files"

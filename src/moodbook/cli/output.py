@@ -25,14 +25,19 @@ def utf8_stdout() -> TextIO:
 
 
 def say_list(what: str, count: int, lines: Iterable[str]) -> None:
-    """Write a count and the first of the lines to stderr."""
+    """Write what there is, and the first of its lines, to stderr; `count` is how many there are."""
     from moodbook.model.scores import printable
 
-    sys.stderr.write(f"moodbook: {count} {what}\n")
+    sys.stderr.write(f"moodbook: {what}\n")
     for line in islice(lines, _LISTED_LINES):
         sys.stderr.write(f"  {printable(line)}\n")
     if count > _LISTED_LINES:
         sys.stderr.write(f"  and {count - _LISTED_LINES} more\n")
+
+
+def counted(count: int, noun: str) -> str:
+    """Write how many of something there are: "1 file", "2 files"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def clock(seconds: float | None) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from moodbook.cli.catalogue import CatalogueOption, JsonOption, ModelOption, open_catalogue, shown_path
 from moodbook.cli.errors import ends_with_exit_code
-from moodbook.cli.output import ForceOption, say_list, utf8_stdout
+from moodbook.cli.output import ForceOption, counted, say_list, utf8_stdout
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import DataError, ModelError
 
@@ -107,7 +107,7 @@ def fit(
             found, written = words.read_moods(opened)
             statements += found
             if written:
-                sys.stderr.write(f"moodbook: moods that Moodbook wrote were left out: {written} files\n")
+                sys.stderr.write(f"moodbook: moods that Moodbook wrote were left out: {counted(written, 'file')}\n")
         said, unknown = words.resolve(opened, statements)
         if add:
             before = words.read_head(name).config
@@ -118,11 +118,12 @@ def fit(
         examples = words.gather(opened, base, said, others=others)
         in_use = any(model.name == name and model.base is not None for model in opened.models())
     if unknown:
-        say_list("examples were left out", len(unknown), (f"{failure.path}: {failure.reason}" for failure in unknown))
+        lines = (f"{failure.path}: {failure.reason}" for failure in unknown)
+        say_list(f"{counted(len(unknown), 'example')} left out", len(unknown), lines)
     if examples.unheard:
         sys.stderr.write(
-            f"moodbook: {examples.unheard} examples were left out: {base.name} has not heard them, or their files are "
-            "missing; scan them\n"
+            f"moodbook: {counted(examples.unheard, 'example')} left out: {base.name} has not heard them, or their "
+            "files are missing; scan them\n"
         )
     with ProgressLine("learning", len(examples.words)).shown() as progress:
         fitted = words.fit_words(examples, on_progress=progress.update)
@@ -131,7 +132,7 @@ def fit(
     head = words.write_head(folder, facts, fitted.weights)
     if fitted.refused:
         lines = (f"{refused.word}: {refused.reason}" for refused in fitted.refused)
-        say_list("words cannot be learned yet", len(fitted.refused), lines)
+        say_list(f"{counted(len(fitted.refused), 'word')} cannot be learned yet", len(fitted.refused), lines)
     _show(head, as_json)
     if in_use:
         _apply(head, catalogue)
@@ -239,8 +240,8 @@ def suggest(
     if output is not None:
         write_questions(output, suggestions, force=force)
         sys.stderr.write(
-            f"moodbook: {len(suggestions)} tracks in {output}: put their words in the place of the question marks, "
-            f"then: moodbook personal fit {output} --add{_named(name, ' --name')}\n"
+            f"moodbook: {counted(len(suggestions), 'track')} in {output}: put their words in the place of the "
+            f"question marks, then: moodbook personal fit {output} --add{_named(name, ' --name')}\n"
         )
     elif as_json or not sys.stdout.isatty():
         for suggestion in suggestions:
@@ -299,11 +300,11 @@ def _apply(head: Head, catalogue: Path | None) -> None:
     words = printable(", ".join(head.words))
     if entered:
         new = f" ({entered} new)" if entered < count else ""
-        sys.stderr.write(f"moodbook: {count} recordings have scores now for {words}{new}\n")
+        sys.stderr.write(f"moodbook: scores for {words} now in {counted(count, 'recording')}{new}\n")
     elif known and known[0].sha256 == used.sha256:
-        sys.stderr.write(f"moodbook: nothing changed: {count} recordings have scores for {words} already\n")
+        sys.stderr.write(f"moodbook: nothing changed: {counted(count, 'recording')} with scores for {words} already\n")
     else:
-        sys.stderr.write(f"moodbook: {count} recordings have scores for {words} already; they are used from now on\n")
+        sys.stderr.write(f"moodbook: scores for {words} already in {counted(count, 'recording')}; used from now on\n")
 
 
 def _keep_what_goes(folder: Path, examples: dict[str, tuple[str, ...]], words: list[str], *, added: bool) -> None:
@@ -322,9 +323,9 @@ def _keep_what_goes(folder: Path, examples: dict[str, tuple[str, ...]], words: l
         return
     kinds = []
     if losses.dropped:
-        kinds.append(f"{losses.dropped} examples are dropped")
+        kinds.append(f"{counted(losses.dropped, 'example')} dropped")
     if losses.changed:
-        kinds.append(f"{losses.changed} examples have other words now")
+        kinds.append(f"{counted(losses.changed, 'example')} with other words now")
     if losses.words:
         kinds.append(f"no longer learned: {printable(', '.join(losses.words))}")
     hint = "" if added or not losses.dropped else ". To have both, fit with --add"

@@ -12,7 +12,7 @@ import typer
 
 from moodbook.cli.catalogue import CatalogueOption, ModelOption, open_catalogue, pointing_at_mistakes
 from moodbook.cli.errors import ends_with_exit_code
-from moodbook.cli.output import ForceOption
+from moodbook.cli.output import ForceOption, counted
 from moodbook.cli.similar import find_seed
 from moodbook.errors import DataError
 
@@ -90,7 +90,7 @@ def playlist(
         if not tracks:
             raise DataError("nothing in the catalogue is like this, so there is no playlist; ask for less")
         write_playlist(output, tracks, name, absolute=absolute, force=force)
-    sys.stderr.write(f"moodbook: wrote {len(tracks)} tracks to {output}\n")
+    sys.stderr.write(f"moodbook: wrote {counted(len(tracks), 'track')} to {output}\n")
 
 
 def _like(

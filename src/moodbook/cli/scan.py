@@ -13,7 +13,7 @@ import typer
 from moodbook.cli.catalogue import CatalogueOption
 from moodbook.cli.device import DeviceName, DeviceOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.output import say_list, utf8_stdout
+from moodbook.cli.output import counted, say_list, utf8_stdout
 from moodbook.cli.personal import naming_own_words
 from moodbook.cli.precision import PrecisionName, PrecisionOption
 from moodbook.cli.progress import ProgressLine
@@ -109,7 +109,7 @@ class _Run:
             )
         behind = refresh_heads(self.catalogue, self.catalogue.find_model(self._tagger.bundle.sha256))
         if behind:
-            say_list("sets of your own words could not be brought up to date", len(behind), behind)
+            say_list(f"not brought up to date: {counted(len(behind), 'set')} of your own words", len(behind), behind)
         news = summary.found - summary.unchanged - summary.failed + summary.gone + summary.heard + summary.forgotten
         if news or not only_news:
             _say(summary, self._as_json, forget)
@@ -138,13 +138,13 @@ def _say(summary: ScanSummary, as_json: bool, forget: bool) -> None:
         sys.stdout.flush()
     if summary.links:
         say_list(
-            "links below folders were not followed; name their targets to scan them",
+            f"links below folders, not followed: {len(summary.links)}; name their targets to scan them",
             len(summary.links),
             map(str, summary.links),
         )
     if summary.failures:
         lines = (f"{failure.path}: {failure.reason}" for failure in summary.failures)
-        say_list(f"of {summary.found} could not be read", len(summary.failures), lines)
+        say_list(f"{len(summary.failures)} of {summary.found} could not be read", len(summary.failures), lines)
 
 
 def describe(summary: ScanSummary, *, forget: bool = False) -> list[str]:
@@ -156,14 +156,15 @@ def describe(summary: ScanSummary, *, forget: bool = False) -> list[str]:
     """
     kinds = ("new", "moved", "changed", "retagged", "unchanged", "failed")
     counts = [f"{getattr(summary, kind)} {kind}" for kind in kinds if getattr(summary, kind)]
-    files = "file" if summary.found == 1 else "files"
-    lines = [f"{summary.found} {files}: {', '.join(counts) or 'no audio below these folders'}"]
+    lines = [f"{counted(summary.found, 'file')}: {', '.join(counts) or 'no audio below these folders'}"]
     if summary.heard:
         speed = summary.heard / summary.seconds if summary.seconds > 0 else 0.0
-        lines.append(f"heard {summary.heard} recordings in {summary.seconds:.0f} s, {speed:.1f} a second")
+        lines.append(f"heard {counted(summary.heard, 'recording')} in {summary.seconds:.0f} s, {speed:.1f} a second")
     if summary.duplicates:
         spare = sum(len(group) - 1 for group in summary.duplicates)
-        lines.append(f"{spare} duplicates: the same music under {spare + len(summary.duplicates)} names, such as")
+        lines.append(
+            f"{counted(spare, 'duplicate')}: the same music under {spare + len(summary.duplicates)} names, such as"
+        )
         lines += [f"  {path}" for path in summary.duplicates[0][:2]]
     if summary.gone:
         if summary.forgotten:
@@ -174,5 +175,5 @@ def describe(summary: ScanSummary, *, forget: bool = False) -> list[str]:
             kept = "marked as missing; --forget drops them"
         lines.append(f"{summary.gone} gone: {kept}")
     elif summary.forgotten:
-        lines.append(f"{summary.forgotten} missing files dropped from the catalogue")
+        lines.append(f"{counted(summary.forgotten, 'missing file')} dropped from the catalogue")
     return lines

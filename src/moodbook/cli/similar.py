@@ -18,6 +18,7 @@ from moodbook.cli.catalogue import (
     print_tracks,
 )
 from moodbook.cli.errors import ends_with_exit_code
+from moodbook.cli.output import counted
 from moodbook.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def similar(
         track, vector = find_seed(opened, chosen, vectors, seed, model)
         matches = similar_tracks(opened, chosen, vectors, vector, without=track, limit=limit)
     if vectors.left_out:
-        sys.stderr.write(f"moodbook: {vectors.left_out} recordings have no embedding and were left out\n")
+        sys.stderr.write(f"moodbook: left out, without an embedding: {counted(vectors.left_out, 'recording')}\n")
     print_tracks(
         [match.track for match in matches],
         (match.cosine for match in matches),

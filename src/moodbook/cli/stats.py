@@ -11,7 +11,7 @@ import typer
 
 from moodbook.cli.catalogue import CatalogueOption, ModelOption, open_catalogue, pointing_at_mistakes
 from moodbook.cli.errors import ends_with_exit_code
-from moodbook.cli.output import ForceOption, bar, utf8_stdout
+from moodbook.cli.output import ForceOption, bar, counted, utf8_stdout
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -56,9 +56,9 @@ def render(measured: LibraryStats, console: Console) -> RenderableType:
     from moodbook.model.scores import printable
 
     lines = [
-        f"{measured.recordings} recordings in {measured.files} files, {measured.hours:.1f} hours",
+        f"{counted(measured.recordings, 'recording')} in {counted(measured.files, 'file')}, {measured.hours:.1f} hours",
         f"{measured.heard} heard by {printable(measured.model)}, {measured.failed} could not be heard, "
-        f"{measured.duplicates} duplicates, {measured.missing} missing files",
+        f"{counted(measured.duplicates, 'duplicate')}, {counted(measured.missing, 'missing file')}",
     ]
     if len(measured.models) > 1:
         known = ", ".join(f"{printable(name)} {sha} ({count})" for name, sha, count in measured.models)
@@ -109,4 +109,4 @@ def export(
         tables.write_json_lines(utf8_stdout(), tracks)
     else:
         tables.export(output, tracks, chosen.tags, force=force)
-        sys.stderr.write(f"moodbook: wrote {len(tracks)} recordings to {output}\n")
+        sys.stderr.write(f"moodbook: wrote {counted(len(tracks), 'recording')} to {output}\n")

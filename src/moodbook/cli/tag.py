@@ -121,12 +121,14 @@ def tag(
 
 
 def _say_links(links: list[Path]) -> None:
-    say_list("links below folders were not followed; name their targets to tag them", len(links), map(str, links))
+    say_list(
+        f"links below folders, not followed: {len(links)}; name their targets to tag them", len(links), map(str, links)
+    )
 
 
 def _say_failures(failures: list[TagFailure], total: int) -> None:
     lines = (f"{failure.path}: {failure.reason}" for failure in failures)
-    say_list(f"of {total} could not be tagged", len(failures), lines)
+    say_list(f"{len(failures)} of {total} could not be tagged", len(failures), lines)
 
 
 class _TableWriter:

@@ -12,7 +12,6 @@ import typer
 from moodbook.cli.errors import SOME_FILES_FAILED, JobOutput, ends_with_exit_code
 from moodbook.cli.filetags import (
     ask,
-    files,
     open_folder,
     print_record,
     prints_json,
@@ -21,7 +20,7 @@ from moodbook.cli.filetags import (
     show_results,
     show_tasks,
 )
-from moodbook.cli.output import say_list, utf8_stdout
+from moodbook.cli.output import counted, say_list, utf8_stdout
 
 if TYPE_CHECKING:
     from moodbook.library.filetags import UndoPlan
@@ -82,7 +81,7 @@ def undo(
     if not plan.tasks:
         sys.stderr.write(f"moodbook: nothing to undo in run {plan.run.name}\n")
         output.end("nothing to do")
-    elif yes or ask(f"Undo run {plan.run.name} in {files(len(plan.tasks))}?", as_json=as_json):
+    elif yes or ask(f"Undo run {plan.run.name} in {counted(len(plan.tasks), 'file')}?", as_json=as_json):
         output.confirmed = True
         with open_journal(folder, "undo", undoes=plan.run.name, on_wait=say_waiting) as opened:
             results = apply_tasks(plan.tasks, opened, touch=touch)
@@ -100,7 +99,7 @@ def _show_others(plan: UndoPlan, output: JobOutput, *, as_json: bool) -> int:
     failures = [other for other in plan.others if other.status == "failed"]
     if failures:
         lines = (f"{other.path}: {other.reason}" for other in failures)
-        say_list(f"of {len(plan.run.written)} cannot be undone", len(failures), lines)
+        say_list(f"{len(failures)} of {len(plan.run.written)} cannot be undone", len(failures), lines)
     return len(failures)
 
 
@@ -129,7 +128,7 @@ def _show_runs(folder: Path, *, as_json: bool) -> None:
     else:
         sys.stderr.write(f"moodbook: no run has a journal in {folder}\n")
     if damaged:
-        say_list("journals cannot be read", len(damaged), damaged)
+        say_list(f"{counted(len(damaged), 'journal')} cannot be read", len(damaged), damaged)
         raise typer.Exit(SOME_FILES_FAILED)
 
 

@@ -16,14 +16,13 @@ from moodbook.cli.errors import SOME_FILES_FAILED, JobOutput, ends_with_exit_cod
 from moodbook.cli.filetags import (
     ask,
     command_line,
-    files,
     say_findings,
     say_waiting,
     show_plan,
     show_results,
     undo_named,
 )
-from moodbook.cli.output import ForceOption, say_list
+from moodbook.cli.output import ForceOption, counted, say_list
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, CatalogueError, DataError
 from moodbook.model import DEFAULT_MODEL
@@ -188,7 +187,11 @@ def _make_plan(paths: list[Path], policy: Policy, choice: Mapping[str, Any], sco
     links: list[Path] = []
     found = list(audio.find(paths, on_error=unlisted.append, on_link=links.append))
     if links:
-        say_list("links below folders were not followed; name their targets to tag them", len(links), map(str, links))
+        say_list(
+            f"links below folders, not followed: {len(links)}; name their targets to tag them",
+            len(links),
+            map(str, links),
+        )
     if not found and not unlisted:
         raise DataError(
             f"found no audio below {', '.join(map(str, paths))}; a folder is searched for "
@@ -214,7 +217,9 @@ def _make_plan(paths: list[Path], policy: Policy, choice: Mapping[str, Any], sco
 
     plan = build_plan(proposals(), policy)
     if scores.recalled:
-        sys.stderr.write(f"moodbook: the catalogue knew {files(scores.recalled)}, {scores.heard} listened to\n")
+        sys.stderr.write(
+            f"moodbook: the catalogue knew {counted(scores.recalled, 'file')}, {scores.heard} listened to\n"
+        )
     return plan
 
 
@@ -228,7 +233,7 @@ def _write(plan: Plan, *, yes: bool, touch: bool, journal: Path | None, as_json:
         sys.stderr.write("moodbook: nothing to write\n")
         output.end("nothing to do")
         return len(plan.failures)
-    if not yes and not ask(f"Write {files(len(plan.tasks))}?", as_json=as_json):
+    if not yes and not ask(f"Write {counted(len(plan.tasks), 'file')}?", as_json=as_json):
         return len(plan.failures)
     output.confirmed = True
     folder = journal or journal_folder()
