@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mutagen.id3 import ID3
 
+from moodbook.errors import TagError
 from moodbook.library.filetags import Proposal, apply_tasks, build_plan, open_journal
+from moodbook.library.filetags.id3 import Id3InFront
 
 from .conftest import KINDS  # isort: skip
 
@@ -78,3 +81,13 @@ def test_damaged_tags_give_declared_errors(kind: str, music_file: MusicFile, tmp
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_damaged_tags(kind: str, music_file: MusicFile, tmp_path: Path) -> None:
     assert 0 < attack(music_file, tmp_path, kind, 400, seed=2) < 400
+
+
+@pytest.mark.parametrize("content", [b"\x03gem\xfctlich", b"\x09calm"], ids=["no UTF-8", "no encoding"])
+def test_a_mood_that_cannot_be_read_is_not_taken_for_none(content: bytes, tmp_path: Path) -> None:
+    frame = b"TMOO" + bytes([0, 0, 0, len(content)]) + b"\0\0" + content
+    path = tmp_path / "mood.mp3"
+    path.write_bytes(b"ID3\x04\0\0" + bytes([0, 0, 0, len(frame)]) + frame + bytes(2_000))
+    assert not ID3(path).getall("TMOO")
+    with pytest.raises(TagError, match="its field 'TMOO' cannot be read as text"):
+        Id3InFront().read(path)

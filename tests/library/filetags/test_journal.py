@@ -371,6 +371,16 @@ class TestAfterACrash:
         assert [finding.kind for finding in recover(journal)] == ["file is new"]
         assert undo(journal)[0].status == "written"
 
+    @pytest.mark.parametrize("line", [2, 3, 4, 5])
+    def test_no_damaged_line_is_passed_over(self, songs: list[Path], journal: Path, line: int) -> None:
+        name = write(journal, *songs[:2])
+        path = journal / f"{name}.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True)
+        for damaged in (lines[line - 1].replace(b'"event"', b'"evenu"'), lines[line - 1][:-4] + b"\n"):
+            path.write_bytes(b"".join([*lines[: line - 1], damaged, *lines[line:]]))
+            with pytest.raises(JournalError, match="damaged in line"):
+                read_run(journal, name)
+
     def test_a_journal_without_its_first_line(self, songs: list[Path], journal: Path) -> None:
         name = write(journal, songs[0])
         path = journal / f"{name}.jsonl"

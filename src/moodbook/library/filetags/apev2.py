@@ -15,7 +15,16 @@ from moodbook.audio import mpeg
 from moodbook.audio.containers import identify
 from moodbook.audio.files import open_file
 from moodbook.errors import TagError
-from moodbook.library.filetags.fields import SCORES, FieldNames, Fields, Others, range_hash, text_hash, without_id3v1
+from moodbook.library.filetags.fields import (
+    SCORES,
+    FieldNames,
+    Fields,
+    Others,
+    range_hash,
+    text_hash,
+    unreadable,
+    without_id3v1,
+)
 
 _MOOD = "Mood"
 _NAMES = FieldNames(_MOOD, SCORES)
@@ -38,8 +47,14 @@ class ApeV2Tags:
 
     def read(self, path: Path) -> Fields:
         """Read the fields, each under the name as the file spells it."""
-        tags = _load(path)
-        return {key: list(value) for key, value in tags.items() if _is_ours(key) and isinstance(value, APETextValue)}
+        fields: Fields = {}
+        for key, value in _load(path).items():
+            if not _is_ours(key):
+                continue
+            if not isinstance(value, APETextValue):
+                raise unreadable(path, key)
+            fields[key] = list(value)
+        return fields
 
     def write(self, path: Path, fields: Fields) -> None:
         """Replace the fields by these."""
@@ -99,13 +114,18 @@ def _item_hashes(data: bytes, path: Path) -> Others:
     if before:
         others["other tags", text_hash(before)] += 1
     items = data[max(0, begin) : -_FOOTER_BYTES]
+    ours: list[str] = []
     while items:
         size, flags = int.from_bytes(items[:4], "little"), int.from_bytes(items[4:8], "little")
         key, separator, rest = items[8:].partition(b"\0")
         if not separator or size > len(rest):
             raise TagError(path, "its APE tag is damaged. Repair it with a tag editor first.")
         name = key.decode("latin-1")
-        if not _is_ours(name):
+        if _is_ours(name):
+            ours.append(name.upper())
+            if len(ours) != len(set(ours)):
+                raise TagError(path, f"its APE tag has {name!r} twice. Repair it with a tag editor first.")
+        else:
             others[name, text_hash(bytes([flags & _KIND]) + rest[:size])] += 1
         items = rest[size:]
     return others

@@ -18,7 +18,7 @@ from mutagen.asf import ASF, ASFUnicodeAttribute
 
 from moodbook.audio.files import open_file
 from moodbook.errors import TagError
-from moodbook.library.filetags.fields import SCORES, FieldNames, Fields, Others, range_hash, text_hash
+from moodbook.library.filetags.fields import SCORES, FieldNames, Fields, Others, range_hash, text_hash, unreadable
 
 _MOOD = "WM/Mood"
 _SCORES = SCORES
@@ -53,6 +53,8 @@ class AsfAttributes:
         fields: Fields = {}
         for name, value in ASF(path).tags:
             if _is_ours(name):
+                if not isinstance(value, ASFUnicodeAttribute):
+                    raise unreadable(path, name)
                 fields.setdefault(name, []).append(str(value))
         return fields
 

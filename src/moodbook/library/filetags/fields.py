@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
+from moodbook.errors import TagError
+
 SCORES = "MOODBOOK_SCORES"
 """Name of the field with the scores, in every container."""
 
@@ -75,6 +77,11 @@ def moods(fields: Mapping[str, list[str]]) -> list[str]:
 def scores(fields: Mapping[str, list[str]]) -> str | None:
     """Give the field of the scores as it stands in the file."""
     return next((values[0] for name, values in fields.items() if is_scores(name) and values), None)
+
+
+def unreadable(path: Path, name: str) -> TagError:
+    """Give the error of a field that is there and cannot be read: nobody knows what writing would take away."""
+    return TagError(path, f"its field {name!r} cannot be read as text. Correct or remove it with a tag editor first.")
 
 
 def text_hash(data: bytes) -> str:

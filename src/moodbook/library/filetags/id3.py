@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,16 @@ from moodbook.audio import mpeg
 from moodbook.audio.containers import identify
 from moodbook.audio.files import open_file
 from moodbook.errors import TagError
-from moodbook.library.filetags.fields import SCORES, FieldNames, Fields, Others, range_hash, text_hash, without_id3v1
+from moodbook.library.filetags.fields import (
+    SCORES,
+    FieldNames,
+    Fields,
+    Others,
+    range_hash,
+    text_hash,
+    unreadable,
+    without_id3v1,
+)
 
 _HEAD_BYTES = 10  # Of a tag, and of a frame: name, size, two bytes of flags.
 _MOOD = "TMOO"  # Since version 2.4.
@@ -32,6 +42,7 @@ _TERMINATORS = {0: b"\0", 1: b"\0\0", 2: b"\0\0", 3: b"\0"}  # By encoding.
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
 _MOST_CHUNKS = 1 << 12
 _LARGEST_TAG_BYTES = 1 << 28  # What the size of a tag can say.
+_KNOWN = {"TMOO": TMOO, "TXXX": TXXX}
 _FORMAT_OF_VERSION = {3: FieldNames(_MOOD_TEXT, f"TXXX:{SCORES}"), 4: FieldNames(_MOOD, f"TXXX:{SCORES}")}
 
 
@@ -67,9 +78,12 @@ class _Id3Tags:
 
     def read(self, path: Path) -> Fields:
         """Read the fields."""
-        tags = self._load(path, {"TMOO": TMOO, "TXXX": TXXX})
+        tags = self._load(path, _KNOWN)
         self._version(path, tags)
         fields: Fields = {}
+        for raw in () if tags is None else _frames(self._load(path, {})):
+            if _is_ours(name := _frame_name(raw)) and not _is_readable(raw, tags.version[1]):
+                raise unreadable(path, name)
         for frame in () if tags is None else tags.values():
             name = frame.FrameID if frame.FrameID == _MOOD else f"TXXX:{frame.desc}"
             if _is_ours(name):
@@ -206,6 +220,16 @@ def _load_or_none(opener: Callable[..., Any], path: Path, known: dict[str, type]
 
 def _is_ours(name: str) -> bool:
     return name == _MOOD or name.upper() in (_MOOD_TEXT.upper(), f"TXXX:{SCORES}")
+
+
+def _is_readable(frame: bytearray, version: int) -> bool:
+    """Whether mutagen makes text of a frame; in a tag it leaves one out without a word."""
+    if not frame[_HEAD_BYTES:].strip(bytes(_ENCODINGS)):
+        return True  # It is empty.
+    size = len(frame)
+    length = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    alone = ID3(BytesIO(b"ID3" + bytes([version, 0, 0]) + length + frame), known_frames=_KNOWN, translate=False)
+    return len(alone) == 1
 
 
 def _frames(tags: Any) -> list[bytearray]:

@@ -300,7 +300,8 @@ def _is_named(path: Path, suffix: str) -> bool:
 def read_run(folder: Path, name: str) -> Run:
     """Read the journal of a run.
 
-    A line that was cut off by a crash counts as not written; it can only be followed by what a doctor added.
+    A line that was cut off by a crash counts as not written; it can only be followed by what a doctor added: what it
+    found, and the end. Any other line that is none, or that speaks of a file that was not begun, is damage.
 
     Raises:
         JournalError: There is no such run, or its journal is damaged.
@@ -324,18 +325,20 @@ def read_run(folder: Path, name: str) -> Run:
         )
     run: Run | None = None
     by_number: dict[int, Entry] = {}
-    broken = 0
+    broken = 0  # Number of the line that was cut off.
     for number, data in enumerate(lines, 1):
         if not data:
             continue
         try:
             line = LINES.validate_json(data)
         except (ValidationError, ValueError) as error:
-            broken += 1
-            if broken > 1 or (number == 1 and len(lines) > 1):
+            if broken or _is_json(data) or (number == 1 and len(lines) > 1):
                 what = "is no line of a journal" if data.startswith(b"{") else "is no JSON object"
-                raise JournalError(f"the journal {str(path)!r} is damaged in line {number}: it {what}") from error
+                raise _damaged(path, number, what) from error
+            broken = number
             continue
+        if broken and not _is_of_doctor(line):
+            raise _damaged(path, broken, "is no JSON object")
         if isinstance(line, RunLine):
             run = Run(name, line.command, line.started, line.undoes)
         elif run is None:
@@ -346,14 +349,35 @@ def read_run(folder: Path, name: str) -> Run:
             run.entries.append(entry)
         elif isinstance(line, FinishLine):
             run.finished = True
+        elif line.n not in by_number:
+            raise _damaged(path, number, f"speaks of file {line.n}, which was not begun")
         elif isinstance(line, WayBackLine):
-            if line.n in by_number:
-                by_number[line.n].way_back = _way_back(line, path)
-        elif line.n in by_number:
+            by_number[line.n].way_back = _way_back(line, path)
+        else:
             by_number[line.n].outcome, by_number[line.n].reason = line.outcome, line.reason
+    if run is not None and run.finished and any(entry.outcome is None for entry in run.entries):
+        raise _damaged(path, broken or len(lines), "or one before it lacks, how it went with a file")
     if run is None:
         raise JournalError(f"the journal {str(path)!r} is damaged: its first line is missing")
     return run
+
+
+def _damaged(path: Path, number: int, what: str) -> JournalError:
+    return JournalError(f"the journal {str(path)!r} is damaged in line {number}: it {what}")
+
+
+def _is_json(data: bytes) -> bool:
+    """Whether a line is whole: a crash cuts one off, and then it is no JSON."""
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_of_doctor(line: RunLine | BeginLine | WayBackLine | EndLine | FinishLine) -> bool:
+    """Whether a doctor adds such a line to a run that was cut off."""
+    return isinstance(line, FinishLine) or (isinstance(line, EndLine) and line.outcome.startswith("found"))
 
 
 def _is_cut_first_line(data: bytes, name: str) -> bool:
