@@ -356,7 +356,9 @@ def read_run(folder: Path, name: str) -> Run:
         else:
             by_number[line.n].outcome, by_number[line.n].reason = line.outcome, line.reason
     if run is not None and run.finished and any(entry.outcome is None for entry in run.entries):
-        raise _damaged(path, broken or len(lines), "or one before it lacks, how it went with a file")
+        raise JournalError(
+            f"the journal {str(path)!r} is damaged: it ends, and does not say how it went with each file"
+        )
     if run is None:
         raise JournalError(f"the journal {str(path)!r} is damaged: its first line is missing")
     return run
