@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -467,6 +468,9 @@ def on_a_terminal(arguments: list[str], answer: str, folder: Path) -> tuple[int,
         text += data
         if not answered and b"[y/N]" in text:
             answered = True
+            # As a hand does, press when the program waits for a key: Python sees a signal that falls between the
+            # prompt and the waiting at the next key only.
+            time.sleep(0.5)
             os.write(main, answer.encode() + b"\n" if answer.isprintable() else answer.encode())
     os.close(main)
     return process.wait(), text.decode()
