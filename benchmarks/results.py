@@ -4,6 +4,7 @@
     python benchmarks/results.py --bench macleod --only probe-mel    some of it
     python benchmarks/results.py --vqvae runs/open --plain-vqvae runs/plain   with finished steps 1, trained by
                                                                      `moodbook train vqvae`, instead of training them
+    python benchmarks/results.py --trials --vqvae runs/open          the trials of experiment 13 too
 
 Benches: `macleod` (Kevin MacLeod's own words with 8 tracks or more; each of the five folds is the test once, the next
 one the validation; scores are means over the five tests) and `taffc` (112 moods of AllMusic, the split
@@ -63,6 +64,22 @@ ROWS = {
     OURS: "ours (recipe `open` without folds)",
     "open-folds": "ours on folds, which learn from validation too",
 }
+TRIALS = {
+    "learning-1e-4": "ours, the VQ-VAE learns on in step 2, rate 1e-4",
+    "learning-3e-4": "the same, rate 3e-4",
+    "learning-1e-3": "the same, rate 1e-3",
+    "taught-run-2": "the head of Run-2 on the step 1 of ours",
+    "taught-run-4": "the head of Run-4 on the step 1 of ours",
+    "wide-128": "ours, width 128, K = 1,024",
+    "wide-256": "ours, width 256, K = 1,024",
+}
+"""One dial of ours turned at a time."""
+MEANS = {
+    "mean-open": ("ours, mean of its seeds' logits", (OURS,)),
+    "mean-vggish": ("VGG-ish, mean of its seeds' logits", ("vggish",)),
+    "mean-both": ("ours and VGG-ish, mean of all their logits", (OURS, "vggish")),
+}
+"""Systems made of the predictions of others."""
 
 
 @dataclass(frozen=True)
@@ -178,17 +195,25 @@ def trained(recipe: Recipe, vqvae: Path | None) -> Predict:
     return predict
 
 
+def alone() -> Recipe:
+    """Give ours as it is measured: the benches have chosen their tags, and do not measure what is music.
+
+    Beside systems that learn from the train split alone, ours does too, at the rate that suits one classifier.
+    """
+    ours = read_recipe("open")
+    data = ours.data.model_copy(update={"min_tracks": 0})
+    step_2 = ours.step_2.model_copy(update={"folds": 1, "learning_rate": 1e-3})
+    return ours.model_copy(
+        update={"name": OURS, "data": data, "presence": None, "storage": "float32", "step_2": step_2}
+    )
+
+
 def systems(
     vqvae: Path | None, plain: Path | None, plain_type_2: Path | None
 ) -> dict[str, tuple[Predict, tuple[int, ...]]]:
     """Every system by name, and the seeds it is measured with."""
-    ours = read_recipe("open")
-    # The benches have chosen their tags; whether something is music is not measured here.
-    data = ours.data.model_copy(update={"min_tracks": 0})
-    folds = ours.model_copy(update={"data": data, "presence": None, "name": "open-folds", "storage": "float32"})
-    # Beside systems that learn from the train split alone, ours does too, at the rate that suits one classifier.
-    alone = ours.step_2.model_copy(update={"folds": 1, "learning_rate": 1e-3})
-    ours = folds.model_copy(update={"name": OURS, "step_2": alone})
+    ours = alone()
+    folds = ours.model_copy(update={"name": "open-folds", "step_2": read_recipe("open").step_2})
     return {
         "popularity": (trained(_beside(ours, "popularity"), None), (0,)),
         "probe-mel": (probe(mel_statistics), (0,)),
@@ -201,6 +226,33 @@ def systems(
         OURS: (trained(ours, vqvae), SEEDS),
         "open-folds": (trained(folds, vqvae), SEEDS),
     }
+
+
+def trials(vqvae: Path | None, wide: dict[int, Path]) -> dict[str, tuple[Predict, tuple[int, ...]]]:
+    """Every trial by name; those of a width whose step 1 is not given are left out."""
+    ours = alone()
+    found: dict[str, tuple[Predict, tuple[int, ...]]] = {}
+    for rate in ("1e-4", "3e-4", "1e-3"):
+        step_2 = ours.step_2.model_copy(update={"update_vqvae": True, "learning_rate": float(rate)})
+        recipe = ours.model_copy(update={"name": f"learning-{rate}", "step_2": step_2})
+        found[recipe.name] = trained(recipe, vqvae), SEEDS
+    for name in ("run-2", "run-4"):
+        update = {"name": f"taught-{name}", "vqvae": ours.vqvae, "step_1": ours.step_1}
+        recipe = _beside(ours, name).model_copy(update=update)
+        found[recipe.name] = trained(recipe, vqvae), SEEDS
+    for width, given in wide.items():
+        if ours.vqvae is not None:
+            wider = ours.vqvae.model_copy(update={"width": width, "codebook_size": 1024})
+            recipe = ours.model_copy(update={"name": f"wide-{width}", "vqvae": wider})
+            found[recipe.name] = trained(recipe, given), SEEDS
+    return found
+
+
+def mean_of(predictions: list[np.ndarray]) -> np.ndarray:
+    """Give the probabilities of the mean of logits."""
+    clipped = np.clip(np.stack(predictions).astype(np.float64), 1e-6, 1 - 1e-6)
+    mean: np.ndarray = 1 / (1 + np.exp(-np.log(clipped / (1 - clipped)).mean(axis=0)))
+    return mean
 
 
 def _beside(ours: Recipe, name: str) -> Recipe:
@@ -239,8 +291,8 @@ def measure(bench: Bench, name: str, seed: int, predict: Predict, work: Path, co
     return whole
 
 
-def table(bench: Bench, predictions: dict[str, list[np.ndarray]]) -> str:
-    """Draw the table of one bench: mean over parts and seeds, interval, difference to ours.
+def table(bench: Bench, predictions: dict[str, list[np.ndarray]], rows: dict[str, str]) -> str:
+    """Draw a table of one bench: mean over parts and seeds, interval, difference to ours.
 
     Each part is scored on its own: scores of two trainings are not on one scale. A resample draws artists in each part.
     """
@@ -269,7 +321,7 @@ def table(bench: Bench, predictions: dict[str, list[np.ndarray]]) -> str:
         "| system | seeds | ROC-AUC macro | PR-AUC macro | ours minus it, ROC-AUC | ours minus it, PR-AUC |",
         "|---|---|---|---|---|---|",
     ]
-    for name, title in ROWS.items():
+    for name, title in rows.items():
         if name not in predictions:
             lines.append(f"| {title} | 0 | - | - | - | - |")
             continue
@@ -292,7 +344,9 @@ def table(bench: Bench, predictions: dict[str, list[np.ndarray]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bench", nargs="*", choices=("macleod", "taffc"), default=("macleod", "taffc"))
-    parser.add_argument("--only", nargs="*", choices=tuple(ROWS), default=tuple(ROWS), help="compute these alone")
+    parser.add_argument(
+        "--only", nargs="*", choices=(*ROWS, *TRIALS), default=(*ROWS, *TRIALS), help="compute these alone"
+    )
     parser.add_argument("--work", type=Path, default=Path("runs/results"), help="where everything is kept")
     parser.add_argument("--taffc-audio", type=Path, default=None, help="folder with Q1 ... Q4 of the TAFFC clips")
     parser.add_argument("--vqvae", type=Path, default=None, help="a finished step 1 of the recipe `open`")
@@ -300,6 +354,9 @@ def main() -> int:
         "--plain-vqvae", type=Path, default=None, help="the same without a teacher, for the paper's runs"
     )
     parser.add_argument("--plain-type-2", type=Path, default=None, help="the same of Type-2, for Run-5")
+    parser.add_argument("--trials", action="store_true", help="measure the trials too, in a table of their own")
+    parser.add_argument("--vqvae-128", type=Path, default=None, help="a finished step 1 of width 128, for a trial")
+    parser.add_argument("--vqvae-256", type=Path, default=None, help="the same of width 256")
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="compute these alone")
     arguments = parser.parse_args()
     benches = []
@@ -313,13 +370,22 @@ def main() -> int:
     for bench in benches:
         predictions: dict[str, list[np.ndarray]] = {}
         all_systems = systems(arguments.vqvae, arguments.plain_vqvae, arguments.plain_type_2)
+        if arguments.trials:
+            wide = {128: arguments.vqvae_128, 256: arguments.vqvae_256}
+            all_systems |= trials(arguments.vqvae, {width: given for width, given in wide.items() if given is not None})
         for name, (predict, seeds) in all_systems.items():
             for seed in seeds:
                 compute = name in arguments.only and seed in arguments.seeds
                 scores = measure(bench, name, seed, predict, arguments.work, compute)
                 if scores is not None:
                     predictions.setdefault(name, []).append(scores)
-        print(table(bench, predictions) + "\n", flush=True)
+        print(table(bench, predictions, ROWS) + "\n", flush=True)
+        if arguments.trials:
+            for name, (_, parts) in MEANS.items():
+                if all(part in predictions for part in parts):
+                    predictions[name] = [mean_of([one for part in parts for one in predictions[part]])]
+            rows = TRIALS | {name: title for name, (title, _) in MEANS.items()}
+            print(table(bench, predictions, rows) + "\n", flush=True)
     return 0
 
 
