@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from moodbook import audio
-from moodbook.audio import mpeg
+from moodbook.audio import edges, mpeg
 
 AudioFiles = Callable[..., Path]
 
@@ -20,7 +20,7 @@ AudioFiles = Callable[..., Path]
 def read_stream(data: bytes) -> mpeg.MpegStream:
     with tempfile.TemporaryFile() as file:
         file.write(data)
-        start = mpeg.skip_id3(file)
+        start = edges.skip_id3(file)
         first = mpeg.find_first_frame(data[start : start + 65_536])
         return mpeg.read_stream(file, start + first, len(data))
 

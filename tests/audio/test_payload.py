@@ -119,6 +119,37 @@ def test_every_tag_around_an_mp3_is_left_out(audio_files: AudioFiles, tmp_path: 
         assert payload_hash(path) == payload_hash(bare)
 
 
+@pytest.mark.parametrize(
+    ("tail", "left_out"),
+    [
+        (b"APETAGEX" + struct.pack("<IIII", 2000, 9_000, 1, 0) + bytes(8), 32),
+        (b"APETAGEX" + struct.pack("<IIII", 2000, 9_000, 1, 0x8000_0000) + bytes(8), 32),
+        (b"APETAGEX" + struct.pack("<IIII", 2000, 1 << 31, 1, 0) + bytes(8), 32),
+        (b"009000LYRICS200", 0),
+    ],
+    ids=["ape", "ape that had a header", "ape larger than the file", "lyrics"],
+)
+def test_a_damaged_size_of_a_tag_swallows_no_music(
+    tail: bytes, left_out: int, audio_files: AudioFiles, tmp_path: Path
+) -> None:
+    """The music of the last 9,000 bytes counts, though the tag says that all of them are its own."""
+    sound = audio_files("mp3").read_bytes()
+    one, other = tmp_path / "one.mp3", tmp_path / "other.mp3"
+    one.write_bytes(sound + tail)
+    other.write_bytes(sound[:-4_000] + bytes(b ^ 0x10 for b in sound[-4_000:]) + tail)
+    assert payload_hash(one) != payload_hash(other)
+    if left_out:
+        assert payload_hash(one) == payload_hash(audio_files("mp3"))
+
+
+def test_an_ape_tag_without_a_header_is_left_out_by_its_items(audio_files: AudioFiles, tmp_path: Path) -> None:
+    items = b"".join(struct.pack("<II", 3, 0) + name + b"\0abc" for name in (b"Title", b"Artist"))
+    tail = items + b"APETAGEX" + struct.pack("<IIII", 1000, len(items) + 32, 2, 0) + bytes(8)
+    path = tmp_path / "tagged.mp3"
+    path.write_bytes(audio_files("mp3").read_bytes() + tail)
+    assert payload_hash(path) == payload_hash(audio_files("mp3"))
+
+
 def test_another_way_to_page_an_ogg_file_changes_nothing(audio_files: AudioFiles, tmp_path: Path) -> None:
     source, target = audio_files("opus", seconds=6.0), tmp_path / "again.opus"
     with av.open(str(source)) as inside, av.open(str(target), "w", format="ogg", options={"page_duration": "1"}) as out:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-from moodbook.audio import mpeg
+from moodbook.audio import edges, mpeg
 from moodbook.errors import EmptyAudioError, UnreadableAudioError
 
 _HEAD_BYTES = 1 << 16
@@ -101,7 +101,7 @@ def identify(file: BinaryIO, path: str) -> Container:
     if container is not None:
         return container
     _refuse_other_files(head, path)
-    start = mpeg.skip_id3(file)
+    start = edges.skip_id3(file)
     if start:
         file.seek(start)
         head = file.read(_HEAD_BYTES)

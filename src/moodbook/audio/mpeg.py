@@ -1,4 +1,4 @@
-"""MPEG audio streams (mp1, mp2, mp3): frame headers, tags around them, and a clean view for the decoder.
+"""MPEG audio streams (mp1, mp2, mp3): frame headers, and a clean view for the decoder.
 
 libsndfile's decoder is exact, but it stops early in three kinds of sound files: it trusts the number of frames that it
 estimates from the first frame (a variable-rate file without a header lost 17 of 30 s), it reports an error for an APE
@@ -14,12 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from moodbook.audio.edges import skip_tags_at_end
 from moodbook.audio.files import FileRange
 
 _HEADER_BYTES = 4
-_MOST_TAGS = 64  # At one end of a file, before the rest is taken for damage: a file of empty tags has millions.
 _SEARCH_BYTES = 1 << 16  # How far behind the tags the first frame may lie.
-_LYRICS3_V1_BYTES = 11 + 5_100 + 9  # Its opening word, as much text as it may hold, its closing word.
 _UNKNOWN_FRAMES = 0x7FFFFFFF  # A frame count that no file reaches.
 _LONGEST_TO_SHORTEST = 64  # More than the ratio of the longest to the shortest layer 3 frame: 320 to 8 kbit/s.
 _JOINED_BYTES = 1 << 16  # This many bytes more than the header declares are another stream.
@@ -123,49 +122,6 @@ def _count_followers(data: bytes, offset: int, first: FrameHeader) -> int:
         offset += header.length
         header = parse_header(data, offset)
     return 3
-
-
-def skip_id3(file: BinaryIO, offset: int = 0) -> int:
-    """Give the first byte behind the ID3v2 tags that stand at `offset`."""
-    for _ in range(_MOST_TAGS):
-        file.seek(offset)
-        head = file.read(10)
-        if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
-            return offset
-        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-        offset += 10 + size + (10 if head[5] & 0x10 else 0)
-    return offset
-
-
-def skip_tags_at_end(file: BinaryIO, size: int) -> int:
-    """Give the byte before the ID3v1, APE and Lyrics3 tags at the end of a file."""
-    end = size
-    for _ in range(_MOST_TAGS):
-        if end <= 0:
-            break
-        file.seek(max(0, end - 160))
-        tail = file.read(min(160, end))
-        if tail[-128:-125] == b"TAG":
-            end -= 128
-        elif tail[-32:-24] == b"APETAGEX":
-            has_header = tail[-9] & 0x80
-            # The size counts the footer, and a damaged one may say less.
-            end -= max(32, int.from_bytes(tail[-20:-16], "little")) + (32 if has_header else 0)
-        elif tail[-9:] == b"LYRICS200" and tail[-15:-9].isdigit():
-            end -= int(tail[-15:-9]) + 15
-        elif tail[-9:] == b"LYRICSEND" and (length := _lyrics3_v1_bytes(file, end)):
-            end -= length
-        else:
-            return end
-    return size
-
-
-def _lyrics3_v1_bytes(file: BinaryIO, end: int) -> int:
-    """Give the length of a Lyrics3 v1 block, which says its beginning but not its size; 0 where it has none."""
-    base = max(0, end - _LYRICS3_V1_BYTES)
-    file.seek(base)
-    begin = file.read(end - base).rfind(b"LYRICSBEGIN")
-    return 0 if begin < 0 else end - base - begin
 
 
 def _find_end(file: BinaryIO, start: int, size: int, first: FrameHeader) -> int:

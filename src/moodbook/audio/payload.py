@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from moodbook.audio import mp4, mpeg
+from moodbook.audio import edges, mp4
 from moodbook.audio.containers import Container, identify
 from moodbook.audio.declared import find_chunk, rf64_extent
 from moodbook.audio.files import open_file
@@ -107,7 +107,7 @@ def _extents(file: BinaryIO, container: Container, size: int, path: str | Path) 
             yield from _chunk_extents(file, container, size)
         case _:
             # A stream without a frame around it: tags hang on before and behind.
-            yield container.start, max(container.start, mpeg.skip_tags_at_end(file, size))
+            yield container.start, max(container.start, edges.skip_tags_at_end(file, size))
 
 
 def _flac_extents(file: BinaryIO, start: int, size: int, path: str | Path) -> _Extents:
@@ -121,7 +121,7 @@ def _flac_extents(file: BinaryIO, start: int, size: int, path: str | Path) -> _E
         if head[0] & 0x7F == 0:
             yield offset + 4, min(following, size)
         if head[0] & 0x80:
-            yield min(following, size), max(min(following, size), mpeg.skip_tags_at_end(file, size))
+            yield min(following, size), max(min(following, size), edges.skip_tags_at_end(file, size))
             return
         offset = following
     raise UnreadableAudioError(path, "its metadata blocks do not end. Copy or download it again.")
@@ -208,7 +208,7 @@ def _hash_ogg(file: BinaryIO, start: int, size: int, path: str | Path) -> str:
         if head[:4] != b"OggS" or len(lacing) < head[26]:
             # No page: a tag that some program hung on, or damage. It is no packet and cannot be told from audio.
             file.seek(offset)
-            for data in _read(file, max(offset, mpeg.skip_tags_at_end(file, size)) - offset, path):
+            for data in _read(file, max(offset, edges.skip_tags_at_end(file, size)) - offset, path):
                 rest.update(data)
             break
         file.seek(offset + len(head) + len(lacing))

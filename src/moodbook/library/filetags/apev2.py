@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mutagen.apev2 import APENoHeaderError, APETextValue, APEv2
 
-from moodbook.audio import mpeg
+from moodbook.audio import edges
 from moodbook.audio.containers import identify
 from moodbook.audio.files import open_file
 from moodbook.errors import TagError
@@ -76,7 +76,7 @@ class ApeV2Tags:
             size = file.seek(0, 2)
             start = identify(file, str(path)).start
             others["before the audio", range_hash(file, 0, start)] += 1
-            tail = max(start, mpeg.skip_tags_at_end(file, size))
+            tail = max(start, edges.skip_tags_at_end(file, size))
             if size - tail > _LARGEST_TAG_BYTES:
                 raise TagError(path, f"its APE tag says that it has {size - tail:,} bytes. Repair it first.")
             file.seek(tail)

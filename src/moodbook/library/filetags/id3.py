@@ -19,7 +19,7 @@ from mutagen.aiff import AIFF
 from mutagen.id3 import ID3, TMOO, TXXX, Encoding, ID3NoHeaderError
 from mutagen.wave import WAVE
 
-from moodbook.audio import mpeg
+from moodbook.audio import edges
 from moodbook.audio.containers import identify
 from moodbook.audio.files import open_file
 from moodbook.errors import TagError
@@ -135,7 +135,7 @@ class Id3InFront(_Id3Tags):
         with open_file(path) as file:
             size = file.seek(0, 2)
             start = identify(file, str(path)).start
-            tail = max(start, mpeg.skip_tags_at_end(file, size))
+            tail = max(start, edges.skip_tags_at_end(file, size))
             tags = self._load(path, {})
             first = 0 if tags is None else int(tags.size)
             file.seek(0)

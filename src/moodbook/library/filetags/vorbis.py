@@ -18,7 +18,7 @@ from mutagen.oggopus import OggOpus
 from mutagen.oggspeex import OggSpeex
 from mutagen.oggvorbis import OggVorbis
 
-from moodbook.audio import mpeg
+from moodbook.audio import edges
 from moodbook.audio.files import open_file
 from moodbook.errors import TagError
 from moodbook.library.filetags.fields import SCORES, FieldNames, Fields, Others, range_hash, text_hash
@@ -89,7 +89,7 @@ class VorbisComments:
 def _flac_others(file: BinaryIO, path: Path) -> Others:
     others: Others = Counter()
     size = file.seek(0, 2)
-    offset = mpeg.skip_id3(file)
+    offset = edges.skip_id3(file)
     others["ID3", range_hash(file, 0, offset)] += 1
     offset += 4
     last = False
@@ -104,7 +104,7 @@ def _flac_others(file: BinaryIO, path: Path) -> Others:
         elif kind != _PADDING:
             others[f"block {kind}", range_hash(file, offset + 4, offset + 4 + length)] += 1
         offset += 4 + length
-    tail = max(offset, mpeg.skip_tags_at_end(file, size))
+    tail = max(offset, edges.skip_tags_at_end(file, size))
     others["tags at the end", range_hash(file, tail, size)] += 1
     return others
 
