@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal
 
 _MOST_TAGS = 64  # At one end of a file, before the rest is taken for damage: a file of empty tags has millions.
 _MOST_ITEMS = 1 << 12  # Of an APE tag without a header.
+_HAS_FOOTER = 0x10  # In the flags of an ID3v2 tag.
 _ID3V1_BYTES = 128
 _APE_HEAD_BYTES = 32  # And of its footer, which is made alike.
 _APE_KEY_BYTES = 256  # The longest name of an item and the zero behind it.
@@ -21,6 +22,9 @@ _HAS_HEADER, _IS_HEADER = 0x80, 0x20  # In the last byte of the flags.
 _LYRICS3_BEGIN = b"LYRICSBEGIN"
 _LYRICS3_V1_BYTES = 11 + 5_100 + 9  # Its opening word, as much text as it may hold, its closing word.
 _LYRICS3_V2_BYTES = 6 + 9  # Its size and its closing word.
+
+
+EdgeKind = Literal["ID3v2", "ID3v1", "APE", "Lyrics3"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class EdgeTag:
         end: The byte behind it.
     """
 
-    kind: Literal["ID3v2", "ID3v1", "APE", "Lyrics3"]
+    kind: EdgeKind
     start: int
     end: int
 
@@ -46,8 +50,9 @@ def tags_in_front(file: BinaryIO, offset: int = 0) -> list[EdgeTag]:
         head = file.read(10)
         if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
             break
-        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-        end = offset + 10 + size + (10 if head[5] & 0x10 else 0)
+        end = offset + 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+        if head[5] & _HAS_FOOTER and _read(file, end, end + 10).startswith(b"3DI"):
+            end += 10
         tags.append(EdgeTag("ID3v2", offset, end))
         offset = end
     return tags

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import mutagen
+import numpy as np
 import pytest
 from mutagen.flac import FLAC
 from mutagen.id3 import ID3, TIT2
@@ -21,6 +23,7 @@ from moodbook.errors import FileChangedError, TagError, UnsupportedTagsError
 from moodbook.library.filetags import Proposal, build_plan, read_fields
 from moodbook.library.filetags.exchange import exchange
 from moodbook.library.filetags.rewrite import Rewrite, check_may_be_written, is_copy_name, new_copy_name, rewrite
+from moodbook.library.filetags.wayback import WayBack
 from moodbook.model.scores import TagFailure
 
 MusicFile = Callable[..., Path]
@@ -50,6 +53,12 @@ def check_refusal(path: Path) -> str:
     with pytest.raises(TagError) as caught:
         check_may_be_written(path)
     return caught.value.reason
+
+
+def decoded_by_ffmpeg(path: Path) -> np.ndarray:
+    """The samples that most players hear."""
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
 
 
 def carry_out(task: Rewrite, *, touch: bool = False) -> None:
@@ -490,6 +499,24 @@ class TestKinds:
         carry_out(task_of(path))
         assert path.read_bytes()[-100:] == tail
 
+    def test_a_tag_with_a_footer_leaves_no_junk_before_the_music(self, music_file: MusicFile) -> None:
+        """FFmpeg takes the bytes of a footer that no tag ends with for music, and plays another beginning."""
+        path = music_file("mp3-2.4", rich=False)
+        frame = b"TIT2" + bytes([0, 0, 0, 6, 0, 0]) + b"\3Title"
+        size = bytes([0, 0, 0, len(frame)])
+        path.write_bytes(b"ID3\x04\0\x10" + size + frame + b"3DI\x04\0\x10" + size + path.read_bytes())
+        sound, bare = path.read_bytes(), decoded_by_ffmpeg(path)
+        task = task_of(path)
+        kept: list[WayBack] = []
+        rewrite(task, new_copy_name(path), keep=kept.append)
+        assert ID3(path)["TIT2"].text == ["Title"]
+        assert list(ID3(path)["TMOO"].text) == ["calm", "dark"]
+        assert b"3DI" not in path.read_bytes()
+        assert np.array_equal(decoded_by_ffmpeg(path), bare)
+        back = build_plan([propose(path, "x")], "overwrite").tasks[0]
+        carry_out(replace(back, after=task.before, way_back=kept[0]))
+        assert path.read_bytes() == sound
+
     def test_a_tag_that_is_unsynchronised_as_a_whole(self, music_file: MusicFile, tmp_path: Path) -> None:
         sound = music_file("mp3-2.4", rich=False).read_bytes()
         content = b"\0\xff\0\xe0 noise"  # 0xFF 0xE0 in the tag, kept from looking like a frame of audio.
@@ -539,8 +566,6 @@ class TestKinds:
 
     @staticmethod
     def remux(source: Path, target: Path, container: str, **options: str) -> Path:
-        import av
-
         with av.open(str(source)) as inside, av.open(str(target), "w", format=container, options=options) as out:
             stream = out.add_stream_from_template(inside.streams.audio[0])
             for packet in inside.demux(audio=0):
@@ -591,8 +616,6 @@ class TestKinds:
         assert path.read_bytes() == data
 
     def test_true_audio(self, music_file: MusicFile, tmp_path: Path) -> None:
-        import av
-
         path = tmp_path / "song.tta"
         with av.open(str(music_file("flac"))) as inside, av.open(str(path), "w", format="tta") as out:
             stream = out.add_stream("tta", rate=48_000, layout="stereo")

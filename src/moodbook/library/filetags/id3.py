@@ -34,9 +34,10 @@ from moodbook.library.filetags.fields import (
     without_id3v1,
 )
 
-_HEAD_BYTES = 10  # Of a tag, and of a frame: name, size, two bytes of flags.
+_HEAD_BYTES = 10  # Of a tag, of its footer, and of a frame: name, size, two bytes of flags.
 _MOOD = "TMOO"  # Since version 2.4.
 _MOOD_TEXT = "TXXX:mood"  # What taggers write in version 2.3, which has no frame for it.
+_FOOTER = 0x10  # Flag of a tag of version 2.4.
 _UNSYNCHRONISED, _DATA_LENGTH = 0x02, 0x01  # Flags of a frame of version 2.4.
 _TERMINATORS = {0: b"\0", 1: b"\0\0", 2: b"\0\0", 3: b"\0"}  # By encoding.
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
@@ -127,6 +128,7 @@ class Id3InFront(_Id3Tags):
         return _load_or_none(ID3, path, known)
 
     def _save(self, path: Path, tags: Any, version: int) -> None:
+        _make_padding_of_footer(path, int(tags.size))
         with without_id3v1(path):
             tags.save(path, v1=0, v2_version=version, v23_sep=None)
 
@@ -137,10 +139,10 @@ class Id3InFront(_Id3Tags):
             start = identify(file, str(path)).start
             tail = max(start, edges.skip_tags_at_end(file, size))
             tags = self._load(path, {})
-            first = 0 if tags is None else int(tags.size)
             file.seek(0)
-            others = self._frame_hashes(path, tags, file.read(first))
-            others["before the audio", range_hash(file, first, start)] += 1
+            others = self._frame_hashes(path, tags, b"" if tags is None else file.read(tags.size))
+            own = edges.tags_in_front(file)[:1]  # With its footer, of which mutagen does not know.
+            others["before the audio", range_hash(file, own[0].end if own else 0, start)] += 1
             others["tags at the end", range_hash(file, tail, size)] += 1
         return others
 
@@ -201,6 +203,20 @@ class Id3InChunk(_Id3Tags):
         return parts + self._frame_hashes(path, self._load(path, {}), tag_bytes)
 
 
+def _make_padding_of_footer(path: Path, footer: int) -> None:
+    """Let a tag end with padding where it has a footer: mutagen would leave that as junk before the audio."""
+    with path.open("r+b") as file:
+        own = edges.tags_in_front(file)[:1]
+        if not own or own[0].end == footer:
+            return
+        file.seek(5)
+        flags = file.read(1)[0] & ~_FOOTER
+        file.seek(5)
+        file.write(bytes([flags]) + _seven_bits(footer))  # The size leaves the ten bytes of the head out.
+        file.seek(footer)
+        file.write(bytes(_HEAD_BYTES))
+
+
 def wav() -> Id3InChunk:
     """Give the tags of WAVE files."""
     return Id3InChunk(WAVE, "little")
@@ -226,10 +242,14 @@ def _is_readable(frame: bytearray, version: int) -> bool:
     """Whether mutagen makes text of a frame; in a tag it leaves one out without a word."""
     if not frame[_HEAD_BYTES:].strip(bytes(_ENCODINGS)):
         return True  # It is empty.
-    size = len(frame)
-    length = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
-    alone = ID3(BytesIO(b"ID3" + bytes([version, 0, 0]) + length + frame), known_frames=_KNOWN, translate=False)
+    head = b"ID3" + bytes([version, 0, 0]) + _seven_bits(len(frame))
+    alone = ID3(BytesIO(head + frame), known_frames=_KNOWN, translate=False)
     return len(alone) == 1
+
+
+def _seven_bits(size: int) -> bytes:
+    """Write a size as ID3v2 does."""
+    return bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
 
 
 def _frames(tags: Any) -> list[bytearray]:
