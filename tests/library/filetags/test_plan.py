@@ -6,13 +6,17 @@ import errno
 import json
 import os
 import shutil
+import struct
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mutagen.apev2 import APEv2
 from mutagen.flac import FLAC
+from mutagen.id3 import ID3, TMOO
 
 from moodbook.errors import DataError, PlanError
 from moodbook.library.filetags import (
@@ -124,6 +128,48 @@ class TestPolicies:
         (task,) = build_plan([proposal(path, "calm")], "overwrite").tasks
         assert moods(task.after) == ["calm"]
         assert task.before == {"mood": ["Dark", "old"]}
+
+    @pytest.mark.parametrize("kind", ["mp3 with an APE tag", "mp3 with two ID3 tags", "flac behind an ID3 tag"])
+    def test_a_mood_in_another_tag_of_the_file_is_seen(self, kind: str, music_file: MusicFile) -> None:
+        path = music_file("flac" if kind.startswith("flac") else "mp3-2.4", rich=False)
+        sound = path.read_bytes()
+        if "APE" in kind:
+            tags = APEv2()
+            tags["mood"] = ["owner's", "own"]
+            tags.save(path)
+        else:
+            head = BytesIO()
+            tags = ID3()
+            tags.add(TMOO(encoding=3, text=["owner's", "own"]))
+            tags.save(head)
+            empty = b"ID3\x04\0\0\0\0\0\x10" + bytes(16) if "two" in kind else b""
+            path.write_bytes(empty + head.getvalue() + sound)
+        data = path.read_bytes()
+
+        expected = Skipped(
+            path, ["owner's", "own"], "it has a mood already, in another tag than the one that Moodbook writes"
+        )
+        assert build_plan([proposal(path, "calm")]).skipped == [expected]
+        assert check_early(path, "empty") == expected
+        for policy in ("merge", "overwrite"):
+            (failure,) = build_plan([proposal(path, "calm")], policy).failures
+            assert "it has a mood (owner's, own) in another tag" in failure.reason
+            assert check_early(path, policy) == failure
+        assert path.read_bytes() == data
+
+    def test_other_tags_that_say_no_mood_are_no_hindrance(self, music_file: MusicFile) -> None:
+        path = music_file("mp3-2.4")
+        tags = APEv2()
+        tags["Title"] = "x"
+        tags.save(path)
+        assert build_plan([proposal(path, "calm")]).tasks
+
+    def test_a_tag_of_which_nobody_knows_what_it_says_is_a_hindrance(self, music_file: MusicFile) -> None:
+        path = music_file("mp3-2.4")
+        footer = b"APETAGEX" + struct.pack("<IIII", 2000, 9_000, 5, 0) + bytes(8)
+        path.write_bytes(path.read_bytes() + footer)
+        (failure,) = build_plan([proposal(path, "calm")]).failures
+        assert "Repair" in failure.reason
 
     def test_no_word_is_no_reason_to_write(self, path: Path, music_file: MusicFile) -> None:
         plan = build_plan([proposal(path), proposal(music_file("opus"))], "overwrite")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moodbook import audio
 from moodbook.errors import AudioError, PlanError, TagError
+from moodbook.library.filetags.elsewhere import moods_elsewhere
 from moodbook.library.filetags.fields import FieldNames, Fields, moods
 from moodbook.library.filetags.formats import tag_format, typed_errors
 from moodbook.library.filetags.paths import decode_path, encode_path
@@ -36,6 +37,7 @@ Policy = Literal["empty", "merge", "overwrite"]
 
 _SCORE_DECIMALS = 4
 _HAS_MOOD = "it has a mood already"
+_HAS_MOOD_ELSEWHERE = "it has a mood already, in another tag than the one that Moodbook writes"
 _HAS_WORDS = "it has these words already"
 _MOST_FIELDS, _MOST_VALUES = 8, 1_000
 
@@ -188,6 +190,8 @@ def check_early(path: Path, policy: Policy) -> Skipped | TagFailure | None:
         held = moods(read_fields(path))
         if held and policy == "empty":
             return Skipped(path, held, _HAS_MOOD)
+        if skipped := _look_elsewhere(path, policy):
+            return skipped
         check_may_be_written(path)
     except (AudioError, TagError) as error:
         return TagFailure(path, error.reason)
@@ -213,6 +217,8 @@ def _plan_file(path: Path, proposal: Proposal, policy: Policy) -> Rewrite | Skip
     after = _new_fields(proposal, before, names, policy)
     if held and policy == "empty":
         return Skipped(path, held, _HAS_MOOD)
+    if skipped := _look_elsewhere(path, policy):
+        return skipped
     if not proposal.words:
         return Skipped(path, held, "no word is strong enough for it")
     if after == before:
@@ -222,6 +228,18 @@ def _plan_file(path: Path, proposal: Proposal, policy: Policy) -> Rewrite | Skip
     if read_state(path) != state:
         raise TagError(path, "it was changed while it was looked at. Try again when nothing writes it.")
     return task
+
+
+def _look_elsewhere(path: Path, policy: Policy) -> Skipped | None:
+    """Leave a file alone that has a mood in a tag which is not written; None where it has none."""
+    held = moods_elsewhere(path)
+    if held and policy != "empty":
+        raise TagError(
+            path,
+            f"it has a mood ({', '.join(held)}) in another tag than the one that Moodbook writes, which would go on "
+            "saying so. Move it, or remove it there, with a tag editor first.",
+        )
+    return Skipped(path, held, _HAS_MOOD_ELSEWHERE) if held else None
 
 
 def _new_fields(proposal: Proposal, before: Fields, names: FieldNames, policy: Policy) -> Fields:
