@@ -134,10 +134,21 @@ class TestUndo:
         song = Path(shutil.move(songs[1], disk))
         first, second = write(journal, songs[0]), write(journal, song)
         disk.rename(tmp_path / "elsewhere")
-        with pytest.raises(JournalError, match=f"1 of the 1 files of run {second} .* name another run: {first}$"):
+        with pytest.raises(JournalError, match=f"run {second} is the last one, and 1 of the 1 .* run: {first}$"):
             choose_run(journal, None)
         assert undo(journal, first)[0].status == "written"
         (tmp_path / "elsewhere").rename(disk)
+        assert choose_run(journal, None).name == second
+
+    def test_files_that_have_other_names_are_no_reason_to_undo_another_run(
+        self, songs: list[Path], journal: Path
+    ) -> None:
+        first, second = write(journal, *songs), write(journal, *songs, words=("dark",))
+        renamed = [path.rename(path.with_name(f"new {path.name}")) for path in songs]
+        with pytest.raises(JournalError, match=f"run {second} is the last one, and 2 of the 2 .* run: {first}$"):
+            choose_run(journal, None)
+        for path, new in zip(songs, renamed, strict=True):
+            new.rename(path)
         assert choose_run(journal, None).name == second
 
     def test_a_file_that_somebody_changed_is_left_alone(self, songs: list[Path], journal: Path) -> None:

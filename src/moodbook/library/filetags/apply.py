@@ -15,6 +15,7 @@ from typing import Literal
 from moodbook import audio
 from moodbook.datasets.places import data_root
 from moodbook.errors import AudioError, JournalError, TagError
+from moodbook.files import is_there
 from moodbook.library.filetags.fields import Fields, moods
 from moodbook.library.filetags.journal import Entry, Journal, Run, list_runs, read_run
 from moodbook.library.filetags.rewrite import (
@@ -162,11 +163,12 @@ def _read_runs(folder: Path) -> tuple[list[Run], dict[str, str]]:
 def choose_run(folder: Path, name: str | None) -> Run:
     """Give the run of a name, or the last one of which something can still be undone.
 
-    A file that its owner gave another mood since, or that is gone from its folder, is settled: nobody wants it back.
+    A file that its owner gave another mood since is settled: nobody wants it back. One that is gone may have another
+    name now, or be on a disk that is not there; it is settled once an undoing has told so.
 
     Raises:
         JournalError: There is no such run; the journal of a later run, which may be the last one, cannot be read; or
-            files of the last one are on a disk that is not there.
+            files of the last one are gone.
     """
     if name is not None:
         return read_run(folder, name)
@@ -179,12 +181,12 @@ def choose_run(folder: Path, name: str | None) -> Run:
         if any(_holds_what_was_written(entry) for entry in left):
             _check_is_last(run, written, damaged)
             return run
-        away = [entry for entry in left if not entry.task.path.parent.is_dir()]
-        if away:
+        gone = [entry for entry in left if _is_gone(entry, told=bool(undone[run.name]))]
+        if gone:
             raise JournalError(
-                f"{len(away)} of the {len(left)} files of run {run.name} that are not undone are in folders that are "
-                f"not there, such as {str(away[0].task.path)!r}. Connect their disk, or name another run: "
-                f"{_earlier(written)}"
+                f"run {run.name} is the last one, and {len(gone)} of the {len(left)} files that it wrote and that are "
+                f"not undone are not there any more, such as {str(gone[0].task.path)!r}. Give them their names back, "
+                f"connect their disk, or name another run: {_earlier(written)}"
             )
     rest = "".join(f"; {reason}" for reason in damaged.values())
     raise JournalError(f"there is nothing to undo in {str(folder)!r}{rest}")
@@ -202,6 +204,12 @@ def _check_is_last(run: Run, earlier: Sequence[Run], damaged: Mapping[str, str])
 
 def _holds_what_was_written(entry: Entry) -> bool:
     return entry.task.before != entry.task.after and _fields_or_none(entry.task.path) == entry.task.after
+
+
+def _is_gone(entry: Entry, *, told: bool) -> bool:
+    """Whether a file is not there; of a folder that is, only as long as nobody was told."""
+    path = entry.task.path
+    return not path.parent.is_dir() or not (told or is_there(path))
 
 
 def _earlier(runs: Sequence[Run]) -> str:
