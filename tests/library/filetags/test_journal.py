@@ -164,6 +164,25 @@ class TestUndo:
         runs, _ = read_runs(journal)
         assert undone_files(runs)[runs[0].name] == {songs[1]}
 
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda sound: sound.update({"MOODBOOK_SCORES": "{}"}), "the mood that was written, but other scores"),
+            (lambda sound: sound.pop("MOODBOOK_SCORES"), "the mood that was written, but other scores"),
+            (lambda sound: sound.update({"MOOD": ["calm", "calm"]}), "the mood and the scores that were written, but other"),
+        ],
+    )
+    def test_where_the_mood_is_what_was_written_the_reason_says_what_is_not(
+        self, songs: list[Path], journal: Path, change: Callable[[FLAC], object], reason: str
+    ) -> None:
+        write(journal, songs[0])
+        sound = FLAC(songs[0])
+        change(sound)
+        sound.save()
+        (result,) = undo(journal, list_runs(journal)[-1])
+        assert result.status == "failed"
+        assert reason in result.reason
+
     def test_other_tags_and_other_music_may_have_changed(
         self, songs: list[Path], journal: Path, music_file: MusicFile
     ) -> None:

@@ -16,7 +16,7 @@ from moodbook import audio
 from moodbook.datasets.places import data_root
 from moodbook.errors import AudioError, JournalError, TagError
 from moodbook.files import is_there
-from moodbook.library.filetags.fields import Fields, moods
+from moodbook.library.filetags.fields import SCORES, Fields, moods, scores
 from moodbook.library.filetags.journal import Entry, Journal, Run, list_runs, read_run
 from moodbook.library.filetags.rewrite import (
     Rewrite,
@@ -239,6 +239,17 @@ def plan_undo(run: Run, undone: Collection[Path] = ()) -> UndoPlan:
     return UndoPlan(run, tasks, others)
 
 
+def _what_differs(now: Fields, written: Fields) -> str:
+    """Say why a file is not put back."""
+    if moods(now) != moods(written):
+        what = f"it no longer holds what was written, but {', '.join(moods(now)) or 'nothing'}"
+    elif scores(now) != scores(written):
+        what = f"it holds the mood that was written, but other scores ({SCORES})"
+    else:
+        what = f"it holds the mood and the scores that were written, but other fields or values ({', '.join(now)})"
+    return f"{what}. It is left alone."
+
+
 def _undo_step(entry: Entry) -> Rewrite | Written:
     task = entry.task
     old, new = moods(task.before), moods(task.after)
@@ -248,9 +259,7 @@ def _undo_step(entry: Entry) -> Rewrite | Written:
         if now == task.before:
             return Written(task.path, "unchanged", old, old, "it holds again what it held before")
         if now != task.after:
-            held = ", ".join(moods(now)) or "nothing"
-            reason = f"it no longer holds what was written, but {held}. It is left alone."
-            return Written(task.path, "failed", moods(now), moods(now), reason)
+            return Written(task.path, "failed", moods(now), moods(now), _what_differs(now, task.after))
         # Its audio may have been edited since: what counts is that undoing does not change it.
         payload = audio.payload_hash(task.path)
         return replace(
