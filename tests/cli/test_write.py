@@ -149,6 +149,49 @@ def test_a_file_named_twice_is_written_once(call: Call, music: Path) -> None:
     assert sorted(record["status"] for record in records(done.stdout)) == ["unchanged", "written"]
 
 
+def test_a_plan_that_was_edited_is_not_replaced_unasked(call: Call, music: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "moods.json"
+    for top in (2, 1):
+        assert call("write", music, "--top", top, "--plan", plan).exit_code == 0
+    plan.write_text(
+        plan.read_text().replace('"after": {\n    "MOOD": [\n     "', '"after": {\n    "MOOD": [\n     "very ')
+    )
+    edited = plan.read_text()
+    done = call("write", music, "--top", 2, "--plan", plan)
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"moodbook: '{plan}' is there already and is not an unedited plan that Moodbook wrote; name another file, or "
+        "replace it with --force\n"
+    )
+    assert plan.read_text() == edited
+    assert call("write", music, "--top", 2, "--plan", plan, "--force").exit_code == 0
+    assert plan.read_text() != edited
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["write", ""],
+        ["write", "", "--yes"],
+        ["write", "x", "--journal", ""],
+        ["undo", "--journal", ""],
+        ["doctor", "--journal", ""],
+        ["scan", ""],
+        ["tag", ""],
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(
+    arguments: list[str], music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a variable that is not set: `moodbook write "$ALBUM"`."""
+    monkeypatch.chdir(music)
+    before = bytes_of(music)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert "the name is empty" in done.stderr
+    assert bytes_of(music) == before
+
+
 def test_ctrl_c_names_the_undoing_of_what_was_written(
     call: Call, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
-from moodbook.cli.filetags import open_folder, prints_json
+from moodbook.cli.filetags import JournalOption, open_folder, prints_json
 from moodbook.cli.output import utf8_stdout
 
 if TYPE_CHECKING:
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 
 @ends_with_exit_code
 def doctor(
-    journal: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the journal is, if not in your data folder.")
-    ] = None,
+    journal: JournalOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when the output is piped.")] = False,
 ) -> None:
     """Find and clean up what a run left that was cut off.

@@ -9,18 +9,29 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moodbook.cli.errors import JobOutput
 from moodbook.cli.output import counted, say_list, utf8_stdout
+from moodbook.cli.paths import named_path
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import JournalError
 
 if TYPE_CHECKING:
     from moodbook.library.filetags import Finding, Plan, Rewrite, Written
     from moodbook.library.filetags.journal import Journal
+
+JournalOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal",
+        parser=named_path,
+        metavar="DIR",
+        help="Where the journal is, if not in your data folder.",
+    ),
+]
 
 _SHOWN_ROWS = 50
 

@@ -14,6 +14,7 @@ from moodbook.cli.catalogue import CatalogueOption
 from moodbook.cli.device import DeviceName, DeviceOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.output import counted, say_list, utf8_stdout
+from moodbook.cli.paths import named_path
 from moodbook.cli.personal import naming_own_words
 from moodbook.cli.precision import PrecisionName, PrecisionOption
 from moodbook.cli.progress import ProgressLine
@@ -29,7 +30,9 @@ _MOST_JOBS = 4  # More decoders than this are never behind one engine.
 
 @ends_with_exit_code
 def scan(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of music, and single files.")],
+    folders: Annotated[
+        list[Path], typer.Argument(parser=named_path, metavar="DIR", help="Folders of music, and single files.")
+    ],
     catalogue: CatalogueOption = None,
     model: Annotated[
         str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")

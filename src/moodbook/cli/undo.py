@@ -11,6 +11,7 @@ import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, JobOutput, ends_with_exit_code
 from moodbook.cli.filetags import (
+    JournalOption,
     ask,
     open_folder,
     print_record,
@@ -35,9 +36,7 @@ def undo(
     show_list: Annotated[bool, typer.Option("--list", help="List the runs, oldest first, and undo nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Undo without asking.")] = False,
     touch: Annotated[bool, typer.Option("--touch", help="Let the files' time of change be now.")] = False,
-    journal: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the journal is, if not in your data folder.")
-    ] = None,
+    journal: JournalOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when the output is piped.")] = False,
 ) -> None:
     """Put back the moods that files had before `moodbook write`.

@@ -22,7 +22,8 @@ from moodbook.cli.filetags import (
     show_results,
     undo_named,
 )
-from moodbook.cli.output import ForceOption, counted, say_list
+from moodbook.cli.output import counted, say_list
+from moodbook.cli.paths import named_path
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, CatalogueError, DataError
 from moodbook.model import DEFAULT_MODEL
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 @ends_with_exit_code
 def write(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="PATH", help="Audio files, and folders of them.")
+        list[Path] | None,
+        typer.Argument(parser=named_path, metavar="PATH", help="Audio files, and folders of them."),
     ] = None,
     model: Annotated[
         str | None,
@@ -61,7 +63,9 @@ def write(
         Path | None,
         typer.Option("--plan", metavar="FILE", help="Save what would be written as FILE (.json), and write nothing."),
     ] = None,
-    force: ForceOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --plan replace FILE, even if it is no plan or was edited.")
+    ] = False,
     apply: Annotated[
         Path | None, typer.Option("--apply", metavar="FILE", help="Write what a saved plan says; no model listens.")
     ] = None,
@@ -74,7 +78,8 @@ def write(
         bool, typer.Option("--touch", help="Let the files' time of change be now, for programs that look at it.")
     ] = False,
     journal: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the journal there, not in your data folder.")
+        Path | None,
+        typer.Option(parser=named_path, metavar="DIR", help="Keep the journal there, not in your data folder."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when the output is piped.")] = False,
 ) -> None:

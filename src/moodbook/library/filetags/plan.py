@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from moodbook import audio
 from moodbook.errors import AudioError, PlanError, TagError
 from moodbook.library.filetags.elsewhere import moods_elsewhere
-from moodbook.library.filetags.fields import FieldNames, Fields, moods
+from moodbook.library.filetags.fields import FieldNames, Fields, moods, text_hash
 from moodbook.library.filetags.formats import tag_format, typed_errors
 from moodbook.library.filetags.paths import decode_path, encode_path
 from moodbook.library.filetags.rewrite import (
@@ -282,9 +282,25 @@ class _PlanDocument(BaseModel):
     files: list[_FileDocument]
     skipped: list[_NoteDocument] = []
     failures: list[_NoteDocument] = []
+    sha256: str = ""  # Of all the rest as it was saved: tells whether it was edited, which it may be.
 
 
-FORMATS = (Format(".json", "a plan", begins('{\n "kind": "moodbook plan",\n')),)
+def _is_unedited(path: Path) -> bool:
+    """Whether a file is a plan that says what it said when it was saved."""
+    if not begins('{\n "kind": "moodbook plan",\n')(path):
+        return False
+    try:
+        document = json.loads(path.read_bytes())
+        return bool(document.pop("sha256", "") == text_hash(_text_of(document)))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _text_of(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
+
+
+FORMATS = (Format(".json", "an unedited plan", _is_unedited),)
 """What a plan is saved as."""
 
 
@@ -294,7 +310,7 @@ def save_plan(plan: Plan, path: Path, *, force: bool = False) -> None:
     Args:
         plan: What to write.
         path: Where to, ending in .json.
-        force: Replace a file that is no plan.
+        force: Replace a file that is no plan, or one that was edited.
 
     Raises:
         DataError: The ending is another, the file must not be replaced, or it cannot be written.
@@ -323,9 +339,9 @@ def save_plan(plan: Plan, path: Path, *, force: bool = False) -> None:
             {"path": encode_path(failure.path), "reason": failure.to_dict()["error"]} for failure in plan.failures
         ],
     }
-    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+    document["sha256"] = text_hash(_text_of(document))
     with output_file(path, FORMATS, force=force) as part:
-        part.write_bytes(text.encode("utf-8"))
+        part.write_bytes(_text_of(document))
 
 
 def load_plan(path: Path) -> Plan:
