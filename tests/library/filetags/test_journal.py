@@ -169,7 +169,10 @@ class TestUndo:
         [
             (lambda sound: sound.update({"MOODBOOK_SCORES": "{}"}), "the mood that was written, but other scores"),
             (lambda sound: sound.pop("MOODBOOK_SCORES"), "the mood that was written, but other scores"),
-            (lambda sound: sound.update({"MOOD": ["calm", "calm"]}), "the mood and the scores that were written, but other"),
+            (
+                lambda sound: sound.update({"MOOD": ["calm", "calm"]}),
+                "the mood and the scores that were written, but other",
+            ),
         ],
     )
     def test_where_the_mood_is_what_was_written_the_reason_says_what_is_not(
