@@ -87,7 +87,8 @@ def write(
 
     Each file's words are those above their thresholds, unless --top or
     --minimum say otherwise. They go where other programs look for them (TMOO,
-    MOOD, WM/Mood ...), as separate values. A file that has a mood keeps it.
+    MOOD, WM/Mood ...), as separate values. A file that has a mood keeps it; one
+    in which no music is heard gets none.
 
     What `moodbook scan` has heard is not heard again: the scores of such files
     come from the catalogue, known by their music, whatever their names are.

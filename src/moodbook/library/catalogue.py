@@ -24,7 +24,7 @@ from moodbook.library.identity import Stat
 from moodbook.library.metadata import Metadata
 from moodbook.library.schema import VERSION, migrate, read_version
 from moodbook.model.bundle import Bundle
-from moodbook.model.presence import MUSIC
+from moodbook.model.presence import is_music
 from moodbook.model.scores import TagScores, TagStrength
 from moodbook.tags import TagSet
 
@@ -99,7 +99,7 @@ class Model:
         """
         if not stored.is_number(music):
             raise stored.damaged(self.catalogue, f"whether a recording is music is {music!r}, no probability")
-        return music is None or bool(music >= MUSIC)  # type: ignore[operator]
+        return is_music(music)  # type: ignore[arg-type]
 
     def strengths(self, probabilities: bytes, music: float | None) -> tuple[TagStrength, ...]:
         """Read what the catalogue keeps of a recording: every tag with its strength, in the model's order.

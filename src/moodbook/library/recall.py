@@ -24,12 +24,14 @@ class Recalled:
     Attributes:
         path: The file, as it was named.
         strengths: Every word with its strength, in the order of the voice.
+        is_music: Whether it is taken for music.
         model_name: Whose words they are.
         model_sha256: Its hash.
     """
 
     path: Path
     strengths: tuple[TagStrength, ...]
+    is_music: bool
     model_name: str
     model_sha256: str
 
@@ -91,7 +93,7 @@ class Voice:
         if scores.embedding is None:
             return TagFailure(scores.path, "the model gives it no embedding, which words of your own stand on.")
         strengths = self.head.strengths(scores.embedding, scores.music)
-        return Recalled(scores.path, strengths, self.head.name, self.head.sha256)
+        return Recalled(scores.path, strengths, scores.is_music, self.head.name, self.head.sha256)
 
 
 class Memory:
@@ -154,15 +156,16 @@ class Memory:
                 ).fetchone()
                 return TagFailure(path, why)
         probabilities, embedding, music = heard
+        is_music = self._model.is_music(music)
         if self._head is None:
             strengths = self._model.strengths(probabilities, music)
-            return Recalled(path, strengths, self._model.name, self._model.sha256)
+            return Recalled(path, strengths, is_music, self._model.name, self._model.sha256)
         if embedding is None:
             return TagFailure(path, "the model gave it no embedding, which words of your own stand on.")
         what = f"the embedding of a recording by {self._model.name!r}"
         (vector,) = read_vectors(self._catalogue.path, [embedding], what)
         strengths = self._head.strengths(vector, music)
-        return Recalled(path, strengths, self._head.name, self._head.sha256)
+        return Recalled(path, strengths, is_music, self._head.name, self._head.sha256)
 
 
 class Scores:

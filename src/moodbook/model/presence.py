@@ -39,6 +39,11 @@ class Presence:
         return probabilities.astype(np.float32)
 
 
+def is_music(probability: float | None) -> bool:
+    """Whether a track of this probability is taken for music; where the model cannot tell (None), it is."""
+    return probability is None or probability >= MUSIC
+
+
 def presence_shapes(vqvae: VQVAEConfig) -> dict[str, tuple[int, ...]]:
     """Give the shapes of its tensors by name."""
     return {WEIGHT: (STATISTICS * vqvae.features,), BIAS: (1,)}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from moodbook.model.presence import is_music
 from moodbook.tags import TagSet
 
 DECIMALS = 6
@@ -71,6 +72,11 @@ class TagScores:
     note: str
     model_name: str
     model_sha256: str
+
+    @property
+    def is_music(self) -> bool:
+        """Whether it is taken for music."""
+        return is_music(self.music)
 
     @property
     def strengths(self) -> tuple[TagStrength, ...]:

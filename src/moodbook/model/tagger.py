@@ -18,7 +18,7 @@ from moodbook.model.engine import usable_processors
 from moodbook.model.listening import MOST_DECODERS, Heard, Hearing, listen_ahead, reason
 from moodbook.model.network_engine import EngineOutput
 from moodbook.model.precision import PrecisionChoice
-from moodbook.model.presence import MUSIC
+from moodbook.model.presence import is_music
 from moodbook.model.scores import TagFailure, TagScores, pool
 
 
@@ -201,8 +201,7 @@ class _Track:
         probabilities = pool(taggram, filled)
         padded = bool(filled[0] < 1)
         music = self._music(filled)
-        is_music = music is None or music >= MUSIC
-        notes = [] if is_music else ["no music heard: silence, noise or speech, so nothing is decided"]
+        notes = [] if is_music(music) else ["no music heard: silence, noise or speech, so nothing is decided"]
         if padded:
             notes.append(
                 f"shorter than the {SEGMENT_SECONDS:.1f} s that the model hears at a time; the rest was silence"
@@ -212,7 +211,7 @@ class _Track:
             tags=tagger.tags,
             probabilities=probabilities,
             # Strictly above, as the thresholds were fitted.
-            decisions=(probabilities > tagger.thresholds) & is_music,
+            decisions=(probabilities > tagger.thresholds) & is_music(music),
             music=music,
             taggram=taggram,
             embedding=self._embedding(filled),

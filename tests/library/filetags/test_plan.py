@@ -9,6 +9,7 @@ import shutil
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -78,6 +79,12 @@ class TestWords:
         made = propose(scores_of(Path("a")), **choice)
         assert made.words == words
         assert list(made.scores) == ["calm", "dark", "epic", "fast"]
+
+    @pytest.mark.parametrize("choice", [{}, {"top": 3}, {"minimum": 0.65}])
+    def test_what_is_no_music_has_no_mood(self, choice: dict, music_file: MusicFile) -> None:
+        heard = replace(scores_of(music_file("flac")), music=0.1, decisions=np.zeros(4, dtype=bool))
+        (skipped,) = build_plan([propose(heard, **choice)], "overwrite").skipped
+        assert skipped.reason == "no music is heard in it: silence, noise or speech"
 
     def test_the_owners_words(self, tmp_path: Path) -> None:
         path = tmp_path / "words.toml"

@@ -39,6 +39,8 @@ _SCORE_DECIMALS = 4
 _HAS_MOOD = "it has a mood already"
 _HAS_MOOD_ELSEWHERE = "it has a mood already, in another tag than the one that Moodbook writes"
 _HAS_WORDS = "it has these words already"
+_NO_WORD = "no word is strong enough for it"
+_NO_MUSIC = "no music is heard in it: silence, noise or speech"
 _MOST_FIELDS, _MOST_VALUES = 8, 1_000
 
 
@@ -48,10 +50,11 @@ class Proposal:
 
     Attributes:
         path: The file.
-        words: The words for its mood, the strongest first.
+        words: The words for its mood, the strongest first; none for what is no music.
         scores: Probability of every word of the model.
         model_name: On whose word this stands.
         model_sha256: Its hash.
+        is_music: Whether what is heard is music at all.
     """
 
     path: Path
@@ -59,6 +62,7 @@ class Proposal:
     scores: Mapping[str, float]
     model_name: str
     model_sha256: str
+    is_music: bool = True
 
     def scores_text(self) -> str:
         """Write the scores as the text of their field: JSON in one line."""
@@ -124,6 +128,10 @@ class Said(Protocol):
         """Every word with its strength, in the model's order."""
 
     @property
+    def is_music(self) -> bool:
+        """Whether what is heard is music at all."""
+
+    @property
     def model_name(self) -> str:
         """Whose words they are."""
 
@@ -135,7 +143,7 @@ class Said(Protocol):
 def propose(
     result: Said, *, top: int | None = None, minimum: float | None = None, words: Mapping[str, str] | None = None
 ) -> Proposal:
-    """Choose the words for a file from a model's scores.
+    """Choose the words for a file from a model's scores; for silence, noise or speech there are none.
 
     Args:
         result: What the model says.
@@ -148,7 +156,7 @@ def propose(
         strengths = tuple(strength for strength in strengths if strength.probability >= minimum)
     if top is not None:
         strengths = strengths[:top]
-    if top is None and minimum is None:
+    if not result.is_music or (top is None and minimum is None):  # Of what is no music nothing is decided.
         strengths = tuple(strength for strength in strengths if strength.decided)
     chosen: dict[str, str] = {}
     for strength in strengths:
@@ -161,6 +169,7 @@ def propose(
         scores={strength.tag: strength.probability for strength in result.strengths},
         model_name=result.model_name,
         model_sha256=result.model_sha256,
+        is_music=result.is_music,
     )
 
 
@@ -220,7 +229,7 @@ def _plan_file(path: Path, proposal: Proposal, policy: Policy) -> Rewrite | Skip
     if skipped := _look_elsewhere(path, policy):
         return skipped
     if not proposal.words:
-        return Skipped(path, held, "no word is strong enough for it")
+        return Skipped(path, held, _NO_WORD if proposal.is_music else _NO_MUSIC)
     if after == before:
         return Skipped(path, held, _HAS_WORDS)
     check_may_be_written(path)

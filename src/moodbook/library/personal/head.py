@@ -30,7 +30,7 @@ from moodbook.library.personal.logistic import features, probabilities
 from moodbook.library.search import fold
 from moodbook.model.bundle import read_recorded, read_regular_file, record_of, write_folder
 from moodbook.model.card import NAME_PATTERN, FileRecord, Line, Name, Probability, Sha256
-from moodbook.model.presence import MUSIC
+from moodbook.model.presence import is_music
 from moodbook.model.scores import TagStrength
 from moodbook.model.tensors import largest_packed_bytes, pack_tensors, parse_object, unpack_tensors
 from moodbook.networks.config import Config
@@ -161,9 +161,9 @@ class Head:
     def strengths(self, embedding: Float32[np.ndarray, " dimensions"], music: float | None) -> tuple[TagStrength, ...]:
         """Give every word with its strength for one recording; where there is no music none is decided."""
         values = self.probabilities(embedding[None])[0].tolist()
-        is_music = music is None or music >= MUSIC
+        decides = is_music(music)
         return tuple(
-            TagStrength(facts.word, value, value > facts.threshold and is_music)
+            TagStrength(facts.word, value, value > facts.threshold and decides)
             for facts, value in zip(self.config.words, values, strict=True)
         )
 
