@@ -10,9 +10,11 @@ from pathlib import Path
 import mutagen.flac
 import numpy as np
 import pytest
+from mutagen.flac import FLAC, Picture
 from tests.audio import worker_tasks
 from tests.library.conftest import dump
 
+from moodbook.audio import payload_hash
 from moodbook.audio.worker import Limits
 from moodbook.errors import DataError
 from moodbook.library.catalogue import Catalogue
@@ -204,6 +206,34 @@ def test_failures_are_remembered_by_content(tree: Tree, scan, catalogue: Catalog
 
     tree({"worse.flac": "rlyeh"})
     assert kinds(scan(root)) == {"changed": 1, "unchanged": 1, "heard": 1}
+
+
+@pytest.mark.parametrize("copy_comes", ["in the same scan", "later", "under the same name"])
+def test_damage_beside_the_music_is_not_held_against_a_whole_copy(
+    tree: Tree, scan, catalogue: Catalogue, copy_comes: str
+) -> None:
+    """libsndfile refuses a flac file for its picture, which is no part of what the music is known by."""
+    root = tree({"bad.flac": "lava"})
+    picture = Picture()
+    picture.data = b"x" * 2_000
+    sound = FLAC(root / "bad.flac")
+    sound.add_picture(picture)
+    sound.save()
+    whole = (root / "bad.flac").read_bytes()
+    place = whole.index(picture.write())
+    (root / "bad.flac").write_bytes(whole[: place + 4] + b"\xff" * 4 + whole[place + 8 :])
+    copy = root / ("bad.flac" if copy_comes == "under the same name" else "copy.flac")
+    if copy_comes != "in the same scan":
+        assert kinds(scan(root)) == {"failed": 1}
+        assert kinds(scan(root)) == {"failed": 1}
+
+    copy.write_bytes(whole)
+    summary = scan(root)
+
+    assert payload_hash(root / "bad.flac") == payload_hash(copy)
+    assert (summary.failed, summary.heard) == (0, 1)
+    assert dump(catalogue.path)["failures"] == []
+    assert set(kinds(scan(root))) <= {"unchanged", "duplicates"}
 
 
 def test_retry_hears_what_failed(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,7 @@ class Memory:
         self._catalogue = catalogue
         self._model = model
         self._head = head
-        self._known = catalogue.heard_payloads(model) | set(catalogue.failed_payloads(model))
+        self._heard = catalogue.heard_payloads(model)
 
     @classmethod
     def of(cls, catalogue: Catalogue, voice: Voice) -> Memory | None:
@@ -124,7 +124,7 @@ class Memory:
         return None
 
     def find(self, path: Path) -> int | None:
-        """Give the row of the music in a file; None where the model has not tried to hear it, or it cannot be told.
+        """Give the row of the music in a file; None where the model has not heard it, or it cannot be told.
 
         Raises:
             CatalogueError: The catalogue cannot be read.
@@ -133,10 +133,10 @@ class Memory:
             payload_id = find_payload(self._catalogue, path)
         except (AudioError, OSError):
             return None  # Whoever listens to it says why.
-        return payload_id if payload_id in self._known else None
+        return payload_id if payload_id in self._heard else None
 
     def recall(self, path: Path, payload_id: int) -> Said | TagFailure:
-        """Give what was said, or why the music could not be heard.
+        """Give what was said.
 
         Args:
             path: The file that it is told of.
@@ -147,15 +147,9 @@ class Memory:
         """
         key = (payload_id, self._model.id)
         with self._catalogue.reading() as connection:
-            heard = connection.execute(
+            probabilities, embedding, music = connection.execute(
                 "SELECT probabilities, embedding, music FROM analysis WHERE payload_id = ? AND model_id = ?", key
             ).fetchone()
-            if heard is None:
-                (why,) = connection.execute(
-                    "SELECT reason FROM failure WHERE payload_id = ? AND model_id = ?", key
-                ).fetchone()
-                return TagFailure(path, why)
-        probabilities, embedding, music = heard
         is_music = self._model.is_music(music)
         if self._head is None:
             strengths = self._model.strengths(probabilities, music)

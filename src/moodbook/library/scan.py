@@ -155,6 +155,8 @@ class _Scan:
         self._before = catalogue.known_files()
         self._heard = catalogue.heard_payloads(self._model)
         self._failed = catalogue.failed_payloads(self._model)
+        self._looked_at = {(file.payload_id, file.stat) for file in self._before.values()}
+        self._untried: set[Path] = set()  # What damage beside the music did to another file says nothing of these.
         self._unread: list[Path] = []  # New, or not what the catalogue knows.
         self._now: dict[Path, KnownFile] = {}  # What was found and could be identified.
         self._unlisted: list[Path] = []
@@ -242,7 +244,7 @@ class _Scan:
         summary.duplicates = _duplicates(self._now.values())
 
     def _is_known(self, file: KnownFile) -> bool:
-        return file.payload_id in self._heard or file.payload_id in self._failed
+        return file.payload_id in self._heard or (file.payload_id in self._failed and file.path not in self._untried)
 
     def _identify(self, paths: list[Path]) -> None:
         for path, identity in self._pool.run(identify, paths, self._patience_seconds):
@@ -252,36 +254,51 @@ class _Scan:
             elif identity.stat is None:
                 self._lost[path] = identity.failure
             else:
-                self._now[path] = self._catalogue.enter_file(
-                    path, identity.stat, identity.payload_sha256, identity.metadata
-                )
+                file = self._catalogue.enter_file(path, identity.stat, identity.payload_sha256, identity.metadata)
+                self._now[path] = file
+                if (file.payload_id, file.stat) not in self._looked_at:
+                    self._untried.add(path)
 
     def _patience_seconds(self, path: Path) -> float:
         stat = _stat(path)
         return DEFAULT_LIMITS.stall_seconds + (0 if stat is None else stat.size / _SLOWEST_BYTES_PER_SECOND)
 
     def _hear(self, files: list[KnownFile]) -> Iterator[int]:
-        """Hear the music of files that the model has not heard; give, for each piece of music, its number of files."""
+        """Hear the music of files that the model has not heard; give, as they are done, how many files are.
+
+        Of several files with one music the first is heard, the next only if that cannot be.
+        """
         waiting: dict[int, list[KnownFile]] = defaultdict(list)
         for file in files:
             if not self._is_known(file):
                 waiting[file.payload_id].append(file)
-        speakers = {names[0].path: names for names in waiting.values()}
+        while waiting:
+            speakers = {names[0].path: names for names in waiting.values()}
+            waiting.clear()
+            for names in self._hear_each(speakers):
+                if rest := [file for file in names[1:] if not self._is_known(file)]:
+                    waiting[rest[0].payload_id] = rest
+                yield len(names) - len(rest)
+
+    def _hear_each(self, speakers: dict[Path, list[KnownFile]]) -> Iterator[list[KnownFile]]:
+        """Hear one file of each piece of music; give the files that hold it, as each is done."""
         hearing = Hearing(self._tagger.bundle.features)
         with closing(listen_isolated(speakers, hearing, self._pool)) as pieces:
             for result in self._tagger.tag_heard(pieces):
                 names = speakers[result.path]
                 payload = names[0].payload_id
+                self._untried.discard(result.path)
                 if _stat(result.path) != names[0].stat:
-                    self._lost.update({file.path: CHANGED_MEANWHILE for file in names})
+                    self._lost[result.path] = CHANGED_MEANWHILE
                 elif isinstance(result, TagFailure):
                     self._catalogue.enter_failure(payload, self._model, printable(result.reason))
                     self._failed[payload] = printable(result.reason)
                 else:
                     self._catalogue.enter_scores(payload, self._model, result)
                     self._heard.add(payload)
+                    self._failed.pop(payload, None)
                     self.summary.heard += 1
-                yield len(names)
+                yield names
 
     def _tell(self, done: int, total: int) -> None:
         if self._on_progress is not None:
