@@ -145,6 +145,23 @@ def write_manifest(folder: Path, rows: Iterable[ManifestRow]) -> None:
         writer.writerows(asdict(row) for row in sorted(rows, key=lambda row: (row.package, row.path)))
 
 
+def collection_source(*, name: str, tracks: int, hours: float, licence: str, use: str, citation: str) -> Source:
+    """Give a collection its place among the data sets: it lies below its own name and has no variants."""
+    source = Source(
+        name=name,
+        folder=name,
+        tracks=tracks,
+        hours=hours,
+        licence=licence,
+        use=use,
+        citation=citation,
+        variants=(),
+        open=lambda folder, variant: open_collection(folder, source),
+        present=lambda folder: (folder / MANIFEST).is_file(),
+    )
+    return source
+
+
 def open_collection(folder: Path, source: Source) -> Dataset:
     """Read what was fetched of a collection, whatever its size; a track's id is its path.
 

@@ -12,32 +12,13 @@ as long as validation holds no more than a tenth of the hours. Packages that sha
 
 from __future__ import annotations
 
-from pathlib import Path
+from moodbook.datasets.collection import collection_source
 
-from moodbook.datasets.collection import MANIFEST, open_collection
-from moodbook.datasets.dataset import Dataset
-from moodbook.datasets.source import Source
-
-
-def open_music(folder: Path, variant: str = "") -> Dataset:
-    """Read what was fetched; it has no variants.
-
-    Raises:
-        DataError: As `open_collection`.
-    """
-    del variant
-    return open_collection(folder, OPEN)
-
-
-OPEN = Source(
+OPEN = collection_source(
     name="open",
-    folder="open",
     tracks=918,
     hours=44.3,
     licence="free, track by track (GPL, CC BY, CC BY-SA, CC0, BSD and others): see manifest.csv",
     use="step 1 (no labels); train and publish models; redistribute each track under its own licence, with its credits",
     citation="Music of 89 game packages of Debian 12, section main; authors and licences by track in manifest.csv.",
-    variants=(),
-    open=open_music,
-    present=lambda folder: (folder / MANIFEST).is_file(),
 )

@@ -6,32 +6,13 @@ English, Spanish and French are there to learn from; Italian and Russian (anothe
 
 from __future__ import annotations
 
-from pathlib import Path
+from moodbook.datasets.collection import collection_source
 
-from moodbook.datasets.collection import MANIFEST, open_collection
-from moodbook.datasets.dataset import Dataset
-from moodbook.datasets.source import Source
-
-
-def open_speech(folder: Path, variant: str = "") -> Dataset:
-    """Read what was fetched; it has no variants.
-
-    Raises:
-        DataError: As `open_collection`.
-    """
-    del variant
-    return open_collection(folder, SPEECH)
-
-
-SPEECH = Source(
+SPEECH = collection_source(
     name="speech",
-    folder="speech",
     tracks=649,
     hours=1.4,
     licence="CC BY-SA 3.0 (Russian: CC BY 3.0)",
     use="teach a model what is no music; train and publish models; redistribute under its licence, with its credits",
     citation="asterisk-core-sounds 1.6.1 of Debian 12: Allison Smith, June Wallack, Carlo Flora, Maxim Topal; Digium.",
-    variants=(),
-    open=open_speech,
-    present=lambda folder: (folder / MANIFEST).is_file(),
 )
