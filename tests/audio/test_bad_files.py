@@ -19,7 +19,7 @@ from moodbook.audio.files import open_file
 from moodbook.errors import AudioError, EmptyAudioError, InvalidSamplesError, UnreadableAudioError
 
 AudioFiles = Callable[..., Path]
-PARTIAL = "Re-encode it, or pass allow_partial=True / --allow-partial."
+PARTIAL = "Re-encode it; `moodbook tag --allow-partial` (allow_partial=True) takes what is before that."
 
 
 def error_of(path: Path, kind: type[AudioError]) -> str:

@@ -26,7 +26,7 @@ HIGHEST_RATE = 768_000
 MOST_CHANNELS = 64
 """More channels than this are taken for a damaged header."""
 
-_PARTIAL = "Re-encode it, or pass allow_partial=True / --allow-partial."
+_PARTIAL = "Re-encode it; `moodbook tag --allow-partial` (allow_partial=True) takes what is before that."
 
 
 @contextlib.contextmanager
