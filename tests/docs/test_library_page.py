@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from moodbook.audio.payload import KNOWN_WHOLE
 from moodbook.cli.app import app
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_the_kinds_whose_music_is_not_known_whatever_their_tags_are_named() -> None:
+    page = " ".join((ROOT / "docs" / "library.md").read_text(encoding="utf-8").split())
+    said = re.search(r"Only ([a-z0-9, ]+) and ([a-z]+) are known by all of their bytes", page)
+    endings = {"matroska": ["webm", "mka"], "dsdiff": ["dff"], "real": ["rm"], "unknown": []}
+    whole = [ending for name in KNOWN_WHOLE for ending in endings.get(name, [name])]
+    assert sorted([*said[1].split(", "), said[2]]) == sorted(whole)
 
 
 def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

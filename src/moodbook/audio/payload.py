@@ -1,4 +1,4 @@
-"""The hash of the audio alone: no edit of tags, pictures, padding or chapters changes it.
+"""The hash of the audio alone: no edit of tags, pictures, padding or chapters changes it (but in `KNOWN_WHOLE`).
 
 Each container is taken to the part of it that is sound: frames, packets, samples. Where in the file they lie does not
 count, since a longer tag moves them. One pass over the file, in bounded memory; a file whose tables point to more bytes
@@ -20,6 +20,8 @@ from moodbook.audio.declared import find_chunk, rf64_extent
 from moodbook.audio.files import open_file
 from moodbook.errors import AudioError, UnreadableAudioError
 
+KNOWN_WHOLE = frozenset({"unknown", "matroska", "dsf", "dsdiff", "au", "caf", "w64", "avi", "flv", "real", "amr"})
+"""Containers of which every byte counts: an edit of their tags makes other music of them."""
 _BLOCK_BYTES = 1 << 20
 _MOST_BLOCKS = 1 << 12  # Metadata blocks of a FLAC file, objects of an ASF file: a whole file has a dozen.
 _MOST_STREAMS = 1 << 16  # Streams of an Ogg file: a day of a radio station has hundreds, one after the other.
@@ -91,7 +93,7 @@ def _read(file: BinaryIO, size: int, path: str | Path) -> Iterator[bytes]:
 def _extents(file: BinaryIO, container: Container, size: int, path: str | Path) -> _Extents:
     """Give start and end of each part of a file that counts, in the order in which they do."""
     match container.name:
-        case "unknown" | "matroska" | "dsf" | "dsdiff" | "au" | "caf" | "w64" | "avi" | "flv" | "real" | "amr":
+        case name if name in KNOWN_WHOLE:
             yield 0, size
         case "flac":
             yield from _flac_extents(file, container.start, size, path)

@@ -96,7 +96,7 @@ def write(
     First you see what would be written; then you are asked. Without a terminal
     to ask on, nothing is written unless --yes is given. Everything else in a
     file stays as it is, byte by byte, and `moodbook undo` puts back what was
-    there.
+    there. For `moodbook search mood:...` to find what was written, scan again.
 
     Examples:
       moodbook write ~/Music
