@@ -14,6 +14,19 @@ from moodbook.library.identity import Stat, music_hash
 from moodbook.library.scan import absolute
 
 
+def find_unchanged(catalogue: Catalogue, path: Path) -> int | None:
+    """Give the row of the music in a file that is as the catalogue knows it, by name, size, time and inode; else None.
+
+    Raises:
+        CatalogueError: The catalogue cannot be read.
+    """
+    with catalogue.reading() as connection:
+        row = connection.execute(
+            "SELECT payload_id, size, mtime_ns, inode FROM file WHERE path = ?", (os.fsencode(absolute(path)),)
+        ).fetchone()
+    return int(row[0]) if row is not None and Stat(*row[1:]) == _stat(path) else None
+
+
 def find_payload(catalogue: Catalogue, path: Path) -> int | None:
     """Give the row of the music in a file; None where the catalogue does not know it.
 
@@ -22,12 +35,9 @@ def find_payload(catalogue: Catalogue, path: Path) -> int | None:
         OSError: The disk fails.
         CatalogueError: The catalogue cannot be read.
     """
-    with catalogue.reading() as connection:
-        row = connection.execute(
-            "SELECT payload_id, size, mtime_ns, inode FROM file WHERE path = ?", (os.fsencode(absolute(path)),)
-        ).fetchone()
-    if row is not None and Stat(*row[1:]) == _stat(path):
-        return int(row[0])
+    unchanged = find_unchanged(catalogue, path)
+    if unchanged is not None:
+        return unchanged
     sha256 = music_hash(path)
     with catalogue.reading() as connection:
         row = connection.execute("SELECT id FROM payload WHERE sha256 = ?", (sha256,)).fetchone()

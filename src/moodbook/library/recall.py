@@ -9,7 +9,7 @@ from pathlib import Path
 from moodbook.errors import AudioError, ModelError
 from moodbook.library.catalogue import Catalogue, Model
 from moodbook.library.filetags.plan import Said
-from moodbook.library.lookup import find_payload
+from moodbook.library.lookup import find_payload, find_unchanged
 from moodbook.library.personal.head import Head, find_head, read_head
 from moodbook.library.stored import read_vectors
 from moodbook.model.bundle import Bundle, list_models, read_bundle
@@ -110,6 +110,7 @@ class Memory:
         self._model = model
         self._head = head
         self._heard = catalogue.heard_payloads(model)
+        self._failed = set(catalogue.failed_payloads(model))
 
     @classmethod
     def of(cls, catalogue: Catalogue, voice: Voice) -> Memory | None:
@@ -124,11 +125,16 @@ class Memory:
         return None
 
     def find(self, path: Path) -> int | None:
-        """Give the row of the music in a file; None where the model has not heard it, or it cannot be told.
+        """Give the row of the music in a file; None where the model has not tried to hear it, or it cannot be told.
+
+        That it could not be heard is said of the very file that was tried: another one with that music may be whole.
 
         Raises:
             CatalogueError: The catalogue cannot be read.
         """
+        unchanged = find_unchanged(self._catalogue, path)
+        if unchanged in self._failed:
+            return unchanged
         try:
             payload_id = find_payload(self._catalogue, path)
         except (AudioError, OSError):
@@ -136,7 +142,7 @@ class Memory:
         return payload_id if payload_id in self._heard else None
 
     def recall(self, path: Path, payload_id: int) -> Said | TagFailure:
-        """Give what was said.
+        """Give what was said, or why the music could not be heard.
 
         Args:
             path: The file that it is told of.
@@ -147,9 +153,15 @@ class Memory:
         """
         key = (payload_id, self._model.id)
         with self._catalogue.reading() as connection:
-            probabilities, embedding, music = connection.execute(
+            heard = connection.execute(
                 "SELECT probabilities, embedding, music FROM analysis WHERE payload_id = ? AND model_id = ?", key
             ).fetchone()
+            if heard is None:
+                (why,) = connection.execute(
+                    "SELECT reason FROM failure WHERE payload_id = ? AND model_id = ?", key
+                ).fetchone()
+                return TagFailure(path, why)
+        probabilities, embedding, music = heard
         is_music = self._model.is_music(music)
         if self._head is None:
             strengths = self._model.strengths(probabilities, music)
