@@ -135,8 +135,9 @@ def test_an_old_catalogue_is_brought_up_to_date(tmp_path: Path, tiny_bundle: Bun
         INSERT INTO payload VALUES (1, 'music', 61.5);
         INSERT INTO file (path, payload_id, size, mtime_ns, inode, artist)
             VALUES (CAST('/a.flac' AS BLOB), 1, 2, 3, '4', 'Somebody');
-        INSERT INTO model VALUES (1, '{tiny_bundle.sha256}', 'tiny', '["calm", "dark", "epic", "fast"]',
-            '[0.5, 0.5, 0.5, 0.5]', 1);
+        INSERT INTO model (id, sha256, name, tags, thresholds, last_scan)
+            VALUES (1, '{tiny_bundle.sha256}', 'tiny', '["calm", "dark", "epic", "fast"]',
+                '[0.5, 0.5, 0.5, 0.5]', 1);
         INSERT INTO analysis (payload_id, model_id, probabilities, note) VALUES (1, 1, zeroblob(16), '');
         """
     )

@@ -167,13 +167,13 @@ def describe(summary: ScanSummary, *, forget: bool = False) -> list[str]:
         )
         lines += [f"  {path}" for path in summary.duplicates[0][:2]]
     if summary.gone:
-        if summary.forgotten:
-            kept = "dropped from the catalogue"
-        elif forget:
-            kept = "marked as missing, not dropped: no file is left below the folder, as when its disk is not there"
-        else:
-            kept = "marked as missing; --forget drops them"
-        lines.append(f"{summary.gone} gone: {kept}")
-    elif summary.forgotten:
+        hint = "" if forget else "; --forget drops them"
+        lines.append(f"{summary.gone} gone: marked as missing{hint}")
+    if summary.forgotten:
         lines.append(f"{counted(summary.forgotten, 'missing file')} dropped from the catalogue")
+    if summary.kept:
+        lines.append(
+            f"{counted(summary.kept, 'missing file')} not dropped: nothing is left in their place, as when a disk is "
+            "not mounted"
+        )
     return lines

@@ -1,6 +1,6 @@
 """Which recording of the catalogue a file holds, whatever its name and tags are now.
 
-A file that the catalogue knows by name, size, time and inode is not opened. Any other is known by the hash of its
+A file that the catalogue knows by name, size, times and inode is not opened. Any other is known by the hash of its
 music, so that files that were moved, renamed or tagged since the last scan are found too.
 """
 
@@ -24,9 +24,10 @@ def find_payload(catalogue: Catalogue, path: Path) -> int | None:
     """
     with catalogue.reading() as connection:
         row = connection.execute(
-            "SELECT payload_id, size, mtime_ns, inode FROM file WHERE path = ?", (os.fsencode(absolute(path)),)
+            "SELECT payload_id, size, mtime_ns, inode, ctime_ns FROM file WHERE path = ?",
+            (os.fsencode(absolute(path)),),
         ).fetchone()
-    if row is not None and Stat(*row[1:]) == _stat(path):
+    if row is not None and Stat(*row[1:]).is_still(_stat(path)):
         return int(row[0])
     sha256 = music_hash(path)
     with catalogue.reading() as connection:
