@@ -248,6 +248,18 @@ def test_two_scans_do_not_run_at_once(catalogue: Catalogue) -> None:
     assert other() == "locked"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there a file that is open cannot be removed")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_catalogue_that_is_gone_is_not_written_to(catalogue: Catalogue, model: Model, replaced: bool) -> None:
+    enter(catalogue, model, "/a.flac", [0.1, 0.2, 0.3, 0.4])
+    catalogue.path.unlink()
+    if replaced:
+        Catalogue(catalogue.path, create=True).close()
+
+    with pytest.raises(CatalogueError, match="was removed or replaced while it was in use; run the same command again"):
+        enter(catalogue, model, "/b.flac", [0.1, 0.2, 0.3, 0.4])
+
+
 def test_a_transaction_is_whole(catalogue: Catalogue, model: Model) -> None:
     enter(catalogue, model, "/a", [0.1] * 4)
     before = dump(catalogue.path)

@@ -119,7 +119,7 @@ class _Run:
 def _watch(run: _Run, retry: bool, forget: bool) -> None:
     from moodbook.library.watch import changes
 
-    for count, _ in enumerate(changes(run.folders, run.catalogue.path)):
+    for count, _ in enumerate(changes(run.folders, run.catalogue)):
         run.scan(retry and count == 0, forget, only_news=count > 0)
         if count == 0:
             sys.stderr.write("moodbook: watching; Ctrl-C ends it\n")

@@ -28,8 +28,6 @@ from moodbook.model.presence import MUSIC
 from moodbook.model.scores import TagScores, TagStrength
 from moodbook.tags import TagSet
 
-LOCK_SUFFIX = ".lock"
-"""What is added to the catalogue's name for the file whose lock says that somebody scans."""
 _BUSY_SECONDS = 10.0
 _ROUNDING = 1e-3
 """How far from 0 to 1 a mean of probabilities may come out, and more."""
@@ -118,6 +116,7 @@ class Catalogue:
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
         self.path = Path(path)
+        self._lock_path = self.path.with_name(f"{self.path.name}.lock")  # Its lock says that somebody scans.
         if is_folder(self.path):
             raise CatalogueError(
                 f"'{self.path}' is a folder; name the catalogue's file, such as '{self.path / 'c.db'}'"
@@ -131,6 +130,8 @@ class Catalogue:
         try:
             with self._refusals_said():
                 self._prepare(create)
+                self._place = self.path.absolute()
+                self._opened = self._place.stat()
         except BaseException:
             self.connection.close()
             raise
@@ -146,6 +147,12 @@ class Catalogue:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+
+    def own_files(self) -> list[Path]:
+        """Name the files that the catalogue consists of, and those that SQLite makes beside it."""
+        # SQLite follows a link.
+        bases = (os.path.realpath(self.path), os.fspath(self._lock_path))
+        return [Path(base + suffix) for base in bases for suffix in ("", "-wal", "-shm", "-journal")]
 
     def _connect(self, create: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -222,6 +229,12 @@ class Catalogue:
             CatalogueError: It cannot be written; it is as it was.
         """
         with self._refusals_said():
+            # An open file outlives its name: what is written to it would go with it.
+            if not is_there(self._place) or not os.path.samestat(self._place.stat(), self._opened):
+                raise CatalogueError(
+                    f"the catalogue '{self.path}' was removed or replaced while it was in use; run the same command "
+                    "again"
+                )
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -249,9 +262,8 @@ class Catalogue:
             CatalogueError: Another process has it.
         """
         # SQLite's own lock, on a database that holds nothing: it works on every system.
-        name = self.path.with_name(self.path.name + LOCK_SUFFIX)
         with self._refusals_said():
-            lock = sqlite3.connect(name, timeout=0, isolation_level=None)
+            lock = sqlite3.connect(self._lock_path, timeout=0, isolation_level=None)
         try:
             try:
                 lock.execute("BEGIN EXCLUSIVE")
