@@ -46,7 +46,8 @@ def fit(
         ),
     ] = None,
     moods: Annotated[
-        bool, typer.Option("--moods", help="Also learn the moods that stand in your files (not those of Moodbook).")
+        bool,
+        typer.Option("--moods", help="Also learn the moods that stand in your files (not those that Moodbook wrote)."),
     ] = False,
     others: Annotated[
         bool, typer.Option("--others", help="Take all other music of the library as having none of the words.")
@@ -93,6 +94,7 @@ def fit(
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library import personal as words
+    from moodbook.library.filetags import journal_folder
     from moodbook.model.bundle import list_models
 
     if not (sources or moods or add):
@@ -104,10 +106,16 @@ def fit(
     with open_catalogue(catalogue, model) as (opened, chosen):
         base = opened.hearing_model(chosen)
         if moods:
-            found, written = words.read_moods(opened)
-            statements += found
-            if written:
-                sys.stderr.write(f"moodbook: moods that Moodbook wrote were left out: {counted(written, 'file')}\n")
+            found = words.read_moods(opened, journal_folder())
+            statements += found.statements
+            if found.written:
+                sys.stderr.write(
+                    f"moodbook: left out, for Moodbook wrote all of its mood: {counted(found.written, 'file')}\n"
+                )
+            if found.unclear:
+                lines = (f"{failure.path}: {failure.reason}" for failure in found.unclear)
+                what = f"left out, for nobody can tell whose moods they have: {counted(len(found.unclear), 'file')}"
+                say_list(what, len(found.unclear), lines)
         said, unknown = words.resolve(opened, statements)
         if add:
             before = words.read_head(name).config
