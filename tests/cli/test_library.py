@@ -188,7 +188,7 @@ def test_playlists(scanned: Callable[..., Result], music: Path, tmp_path: Path) 
         (["--from", "calm", "--to", "epic", "--like", "lava", "-o", "x.m3u8"], "choose either --like or an arc"),
         (["--like", "lava", "-o", "x.nsp"], "Navidrome's rules have no --like"),
         (["calm>0.5", "-o", "x.nsp"], "not how strong"),
-        (["length>9:00:00", "-o", "x.m3u8"], "there is no playlist; ask for less"),
+        (["length>9:00:00", "-o", "x.m3u8"], "meets the query 'length>9:00:00', so there is no playlist"),
         (["calm >", "-o", "x.m3u8"], "expected a score"),
     ],
 )

@@ -284,7 +284,9 @@ def test_others_stand_for_what_a_word_is_not(catalogue: Catalogue, model: Model,
     assert with_others.labels[:20].all()
     assert not with_others.labels[20:].any()
     assert set(with_others.by_hash()) == set(library[:20])
-    with pytest.raises(DataError, match="no word of your own stands in what was named"):
+    with pytest.raises(DataError, match="none of the files that were named is in the catalogue"):
+        gather(catalogue, model, {})
+    with pytest.raises(DataError, match="what was named says no word of any file"):
         gather(catalogue, model, {library[0]: ()})
     with pytest.raises(DataError, match="no word was said of any recording"):
         gather(catalogue, model, {"f" * 64: ("gym",)})
@@ -448,7 +450,7 @@ def test_every_source_is_read(tmp_path: Path) -> None:
         ("l.csv", f"path,words\nx,{'w' * 101}\n", "is no word"),
         ("l.csv", "path,words\n", "names no music"),
         ("l.csv", "path,words\nx,a;?\n", "stands beside words"),
-        ("l.m3u8", "#EXTM3U\n", "names no music"),
+        ("l.m3u8", "#EXTM3U\nhttp://a/b.mp3\n", "names no music.*; what it names on the network is left out"),
         ("l.txt", "x", "cannot take words from"),
     ],
 )
@@ -521,6 +523,10 @@ def test_moods_that_moodbook_wrote_teach_nothing(catalogue: Catalogue, tagger: T
     done = call("personal", "fit", "--moods")
     assert done.exit_code == 2
     assert "left out, for nobody can tell whose moods they have: 3 files" in done.stderr
+    assert "no mood of your own stands in your files" in done.stderr
+    (tmp_path / "gym.m3u8").write_text("nothing.mp3\n")
+    done = call("personal", "fit", str(tmp_path / "gym.m3u8"))
+    assert (done.exit_code, "nothing.mp3: there is no such file" in done.stderr) == (2, True)
 
 
 def test_unknown_files_are_named(catalogue: Catalogue, model: Model, tmp_path: Path) -> None:
@@ -827,11 +833,16 @@ def test_the_table_says_what_is_not_proven(catalogue: Catalogue, model: Model, l
     facts = head.config.model_copy(
         update={"words": (head.config.words[0], head.config.words[1].model_copy(update={"threshold": NEVER}))}
     )
-    console = Console(width=120, record=True, file=io.StringIO())
+    facts = facts.model_copy(
+        update={"words": (*facts.words, facts.words[0].model_copy(update={"word": "melancholic"}))}
+    )
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(render(type(head)(head.folder, facts, head.weights, head.sha256)))
     lines = console.export_text().splitlines()
     assert lines[0].split() == ["word", "with", "without", "tells", "apart", "right", "found"]
     assert [line.split()[1] == "?" for line in lines[1:3]] == [False, True]
+    assert lines[3].split()[0] == "melancholic"
+    assert len(lines) == 4
 
 
 @pytest.mark.parametrize(

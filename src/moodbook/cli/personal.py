@@ -116,7 +116,12 @@ def fit(
                 lines = (f"{failure.path}: {failure.reason}" for failure in found.unclear)
                 what = f"left out, for nobody can tell whose moods they have: {counted(len(found.unclear), 'file')}"
                 say_list(what, len(found.unclear), lines)
+        if not (statements or add):
+            raise DataError("no mood of your own stands in your files; name playlists, folders or CSV files")
         said, unknown = words.resolve(opened, statements)
+        if unknown:
+            lines = (f"{failure.path}: {failure.reason}" for failure in unknown)
+            say_list(f"{counted(len(unknown), 'example')} left out", len(unknown), lines)
         if add:
             before = words.read_head(name).config
             said = {**before.examples, **said}
@@ -125,9 +130,6 @@ def fit(
                 sys.stderr.write("moodbook: --others was given the last time, so it goes on\n")
         examples = words.gather(opened, base, said, others=others)
         in_use = any(model.name == name and model.base is not None for model in opened.models())
-    if unknown:
-        lines = (f"{failure.path}: {failure.reason}" for failure in unknown)
-        say_list(f"{counted(len(unknown), 'example')} left out", len(unknown), lines)
     if examples.unheard:
         sys.stderr.write(
             f"moodbook: {counted(examples.unheard, 'example')} left out: {base.name} has not heard them, or their "
@@ -377,7 +379,9 @@ def render(head: Head) -> RenderableType:
 
 
 def _figure(figure: Figure) -> str:
-    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
+    # Without its zeros, so that a line of 80 columns has room for the word.
+    low, high = (f"{end:.2f}".removeprefix("0") for end in (figure.low, figure.high))
+    return f"{figure.value:.2f} [{low}-{high}]"
 
 
 def _print_suggestions(suggestions: list[Suggestion]) -> None:

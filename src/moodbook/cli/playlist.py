@@ -88,7 +88,10 @@ def playlist(
             tracks = _arc(opened, chosen, tracks, from_tag, to_tag, limit or _LIMIT)
         tracks = tracks[: limit or _LIMIT]
         if not tracks:
-            raise DataError("nothing in the catalogue is like this, so there is no playlist; ask for less")
+            raise DataError(
+                f"no track of the catalogue meets the query {query!r}, so there is no playlist; name fewer conditions, "
+                "or scan more music"
+            )
         write_playlist(output, tracks, name, absolute=absolute, force=force)
     sys.stderr.write(f"moodbook: wrote {counted(len(tracks), 'track')} to {output}\n")
 

@@ -37,6 +37,7 @@ Policy = Literal["empty", "merge", "overwrite"]
 _SCORE_DECIMALS = 4
 _HAS_MOOD = "it has a mood already"
 _HAS_WORDS = "it has these words already"
+_NOTHING_NEW = "the plan writes nothing into it"
 _MOST_FIELDS, _MOST_VALUES = 8, 1_000
 
 
@@ -101,7 +102,7 @@ class Plan:
         """Take a file in, unless it is there already, under whatever name, or would stay as it is."""
         real = os.path.realpath(task.path)
         if task.before == task.after:
-            self.skipped.append(Skipped(task.path, moods(task.before), _HAS_WORDS))
+            self.skipped.append(Skipped(task.path, moods(task.before), _HAS_WORDS if task.after else _NOTHING_NEW))
         elif real in self._named:
             self.skipped.append(Skipped(task.path, moods(task.before), "it is the same file as one before it"))
         else:

@@ -15,6 +15,7 @@ from moodbook.library.catalogue import Catalogue
 from moodbook.library.filetags.apply import read_runs
 from moodbook.library.filetags.fields import moods, scores
 from moodbook.library.filetags.rewrite import read_fields
+from moodbook.library.filetags.words import MOST_CHARACTERS
 from moodbook.library.playlist import read_m3u8
 from moodbook.library.query import Text
 from moodbook.library.search import search
@@ -25,8 +26,6 @@ UNANSWERED = "?"
 SEPARATOR = ";"
 """Between the words of a track in a CSV file."""
 PLAYLISTS = (".m3u8", ".m3u")
-MOST_CHARACTERS = 100
-"""Of a word."""
 _UNTOLD = (
     "Moodbook has written into its mood, and the journal does not tell which words. Name those of yours in a CSV file."
 )
@@ -93,6 +92,8 @@ def read_source(source: str) -> list[Statement]:
         hint = ""
         if is_folder(path) and not named:
             hint = f"; its folders' names would be the words. For one word for all of it: WORD='{path}'"
+        elif path.suffix.lower() in PLAYLISTS:
+            hint = "; what it names on the network is left out"
         raise DataError(f"'{path}' names no music, so nothing can be learned from it{hint}")
     return [Statement(found.path, tuple(check_word(word, path) for word in found.words)) for found in statements]
 
