@@ -21,17 +21,17 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from beets import config, ui
 from beets.dbcore import types
 from beets.dbcore.query import FieldQuery, InvalidQueryError
 from beets.exceptions import UserError
-from beets.importer import ImportSession, ImportTask
 from beets.library import Item, Library
 from beets.plugins import BeetsPlugin
 from confuse import ConfigError
 
+from moodbook import TagSet  # First: it keeps numpy, which the rest loads, to one thread.
 from moodbook.audio.files import open_file
 from moodbook.errors import AudioError, ModelError, MoodbookError, QueryError
 from moodbook.files import is_there
@@ -42,7 +42,9 @@ from moodbook.library.query import And, Decided, Length, Not, Or, Query, Score, 
 from moodbook.library.recall import Memory, Scores, Voice
 from moodbook.library.search import fold, name_text, typed_text
 from moodbook.model.scores import TagFailure
-from moodbook.tags import TagSet
+
+if TYPE_CHECKING:
+    from beets.importer import ImportSession, ImportTask  # It loads numpy.
 
 WORDS = "moodbook"
 MODEL = "moodbook_model"

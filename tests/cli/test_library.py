@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from tests.library.conftest import cut
 from typer.testing import CliRunner, Result
 
+from moodbook.audio.worker import WorkerPool
 from moodbook.cli.app import app
 from moodbook.cli.scan import describe
 from moodbook.cli.stats import render
@@ -76,6 +78,28 @@ def test_a_scan_tells_what_it_found(call: Callable[..., Result], tmp_path: Path,
     (tmp_path / "m" / "b.flac").unlink()
     record = json.loads(call("scan", tmp_path / "m", "--model", tiny_bundle.folder, "--json", "--forget").stdout)
     assert (record["unchanged"], record["gone"], record["forgotten"]) == (1, 1, 1)
+
+
+def test_no_more_processes_decode_than_there_are_processors(
+    call: Callable[..., Result], music: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    class Pool(WorkerPool):
+        def __init__(self, size: int, *rest: Any) -> None:
+            sizes.append(size)
+            super().__init__(size, *rest)
+
+    monkeypatch.setattr("moodbook.library.scan.WorkerPool", Pool)
+    monkeypatch.setattr("moodbook.processors.usable_processors", lambda: 2)
+    arguments = ("scan", music / "lava.flac", "--model", tiny_bundle.folder)
+    assert call(*arguments, "--jobs", 64).stderr == (
+        "moodbook: --jobs 64: as many processes decode as processors may be used here, which is 2\n"
+    )
+    assert [call(*arguments, *jobs).stderr for jobs in ((), ("--jobs", 1))] == ["", ""]
+    monkeypatch.setattr("moodbook.processors.usable_processors", lambda: 64)
+    assert call(*arguments).stderr == ""
+    assert sizes == [2, 2, 1, 4]
 
 
 def test_a_summary_in_words() -> None:

@@ -92,7 +92,6 @@ def fit(
 
     Then: moodbook personal apply, and to get better: moodbook personal suggest.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library import personal as words
     from moodbook.library.filetags import journal_folder
     from moodbook.model.bundle import list_models
@@ -176,7 +175,6 @@ def apply(name: NameArgument = _NAME, catalogue: CatalogueOption = None) -> None
       moodbook search 'sunday>0.3' --sort sunday
       moodbook write ~/Music --model mine
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library.personal import read_head
 
     _apply(read_head(name), catalogue)
@@ -236,7 +234,6 @@ def suggest(
 
     A file with answers in it is not replaced unless --force is given.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library.personal import read_head
     from moodbook.library.personal import suggest as choose
     from moodbook.library.personal.questions import FORMATS, write_questions

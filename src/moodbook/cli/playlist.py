@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +60,6 @@ def playlist(
     A .nsp holds the query as rules that Navidrome applies to what stands in
     your files, so it follows the library; it can ask for tags, not for scores.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library.playlist import FORMATS, write_playlist, write_smart_playlist
     from moodbook.library.query import parse_query
     from moodbook.library.search import search
