@@ -152,6 +152,22 @@ def test_a_disk_that_took_its_mount_with_it_forgets_nothing(
     assert kinds(scan(root, forget=True)) == {"unchanged": 2, "forgotten": 1}
 
 
+def test_a_disk_that_goes_while_it_is_read_forgets_nothing(
+    tree: Tree, scan, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = absolute(tree({"a.flac": "lava", "disk/b.flac": "taiko"}))
+    mounts = {str(root / "disk"), "/"}
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounts)
+    scan(root)
+    add_tag(root / "disk/b.flac", title="To be read again")
+
+    def unplug(done: int, total: int) -> None:
+        mounts.discard(str(root / "disk"))
+        shutil.rmtree(root / "disk", ignore_errors=True)
+
+    assert kinds(scan(root, forget=True, on_progress=unplug)) == {"unchanged": 1, "failed": 1, "gone": 1, "kept": 1}
+
+
 def test_a_link_to_a_disk_that_is_not_there_marks_its_files(tree: Tree, scan, catalogue: Catalogue) -> None:
     root = tree({"a.flac": "lava"})
     link = root.parent / "link"

@@ -66,7 +66,8 @@ def scan(
       moodbook scan ~/Music --retry --forget --json
 
     Then: moodbook search, similar, playlist, stats, export.
-    Files that are gone are only marked as missing; --forget drops them.
+    Files that are gone are only marked as missing; --forget drops them, but not
+    where their disk may only be away.
     Exit code: 0 all read, 1 some files failed, 2 the run failed.
     """
     from moodbook.library.catalogue import Catalogue, catalogue_path

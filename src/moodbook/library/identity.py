@@ -45,7 +45,7 @@ class Stat:
 
     def is_still(self, now: Stat | None) -> bool:
         """Whether a file that was so is the same one, as far as is known of it."""
-        return now is not None and self in (now, replace(now, ctime_ns=None))
+        return now is not None and self == (now if self.ctime_ns is not None else replace(now, ctime_ns=None))
 
 
 @dataclass(frozen=True)

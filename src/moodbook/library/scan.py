@@ -246,10 +246,11 @@ class _Scan:
         if forget:
             # Below a root without any file a disk is not mounted, more likely than all its music deleted.
             alive = [root for root in roots if any(path.is_relative_to(root) for path in self._now)]
+            disks = Disks()  # Asked anew: a disk may have gone while it was read.
             dropped = [
                 file
                 for file in absent
-                if any(file.path.is_relative_to(root) for root in alive) and not self._disks.is_away(file)
+                if any(file.path.is_relative_to(root) for root in alive) and not disks.is_away(file)
             ]
             self._catalogue.forget_files(dropped)
             summary.forgotten, summary.kept = len(dropped), len(absent) - len(dropped)
