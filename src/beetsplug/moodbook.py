@@ -21,26 +21,30 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from beets import config, ui
 from beets.dbcore import types
 from beets.dbcore.query import FieldQuery, InvalidQueryError
 from beets.exceptions import UserError
-from beets.importer import ImportSession, ImportTask
 from beets.library import Item, Library
 from beets.plugins import BeetsPlugin
 from confuse import ConfigError
 
-from moodbook.errors import ModelError, MoodbookError, QueryError
+from moodbook import TagSet  # First: it keeps numpy, which the rest loads, to one thread.
+from moodbook.audio.files import open_file
+from moodbook.errors import AudioError, ModelError, MoodbookError, QueryError
 from moodbook.files import is_there
 from moodbook.library.catalogue import Catalogue, catalogue_path
 from moodbook.library.filetags import apply_tasks, build_plan, journal_folder, open_journal, propose, recover
+from moodbook.library.metadata import read_metadata
 from moodbook.library.query import And, Decided, Length, Not, Or, Query, Score, Text, parse_query
 from moodbook.library.recall import Memory, Scores, Voice
-from moodbook.library.search import fold
+from moodbook.library.search import fold, name_text, typed_text
 from moodbook.model.scores import TagFailure
-from moodbook.tags import TagSet
+
+if TYPE_CHECKING:
+    from beets.importer import ImportSession, ImportTask  # It loads numpy.
 
 WORDS = "moodbook"
 MODEL = "moodbook_model"
@@ -72,6 +76,7 @@ class FeelsQuery(FieldQuery[str]):
     """
 
     tags: ClassVar[TagSet]
+    model: ClassVar[str]
 
     def __init__(self, field_name: str, pattern: str, fast: bool = True) -> None:
         super().__init__(field_name, pattern, fast=False)  # beets asks item by item: no column holds the answer.
@@ -81,8 +86,8 @@ class FeelsQuery(FieldQuery[str]):
             raise InvalidQueryError(pattern, error) from error
 
     def match(self, obj: Any) -> bool:
-        """Whether an item meets the query; one that was not heard meets no condition on words."""
-        return meets(self._query, obj)
+        """Whether an item meets the query; one that this model has not heard meets none, as in the catalogue."""
+        return obj.get(MODEL) == self.model and meets(self._query, obj)
 
 
 class MuteQuery(FieldQuery[str]):
@@ -99,16 +104,17 @@ class MuteQuery(FieldQuery[str]):
 
 
 def meets(query: Query, item: Any) -> bool:
-    """Whether an item meets a condition."""
+    """Whether an item that was heard meets a condition."""
     if isinstance(query, Decided):
         return query.tag in (item.get(WORDS) or [])
     if isinstance(query, Score):
         score = item.get(score_field(query.tag))
         return score is not None and _COMPARISONS[query.comparison](float(score), query.value)
     if isinstance(query, Length):
-        return _COMPARISONS[query.comparison](float(item.get("length") or 0), query.seconds)
+        seconds = float(item.get("length") or 0)  # Of what beets cannot read it is 0.
+        return seconds > 0 and _COMPARISONS[query.comparison](seconds, query.seconds)
     if isinstance(query, Text):
-        wanted = fold(query.text)
+        wanted = fold(typed_text(query.text))
         held = [fold(text) for text in _texts(item, query.field)]
         return any(text == wanted if query.whole else wanted in text for text in held)
     if isinstance(query, Not):
@@ -120,9 +126,19 @@ def meets(query: Query, item: Any) -> bool:
 
 def _texts(item: Any, field: str) -> list[str]:
     if field == "mood":
-        return list(item.get(WORDS) or [])
-    value = item.get(field) or ""
-    return [os.fsdecode(value) if isinstance(value, bytes) else str(value)]
+        return list(_moods_in(_path_of(item)))
+    if field == "path":
+        return [name_text(item["path"])]
+    return [str(item.get(field) or "")]
+
+
+def _moods_in(path: Path) -> tuple[str, ...]:
+    """Read the moods that stand in a file; none where it cannot be read."""
+    try:
+        with open_file(path) as file:
+            return read_metadata(file).moods
+    except (AudioError, OSError):
+        return ()
 
 
 class MoodbookPlugin(BeetsPlugin):
@@ -146,7 +162,7 @@ class MoodbookPlugin(BeetsPlugin):
             self._fields = {score_field(word) for word in words}
             if len(self._fields) < len(words) or MODEL in self._fields:
                 raise ModelError("two words of this model would be one field; rename them")
-            feels = type("FeelsQuery", (FeelsQuery,), {"tags": words})
+            feels = type("FeelsQuery", (FeelsQuery,), {"tags": words, "model": self._model})
         except MoodbookError as error:
             # The library is of use without: scores that are there stay numbers.
             self._log.warning("the model cannot be used: {}", error)
@@ -298,7 +314,7 @@ class MoodbookPlugin(BeetsPlugin):
 
 
 def _path_of(item: Item) -> Path:
-    return Path(os.fsdecode(item.path))
+    return Path(os.fsdecode(item["path"]))
 
 
 def _stored_fields() -> set[str]:

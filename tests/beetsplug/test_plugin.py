@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mutagen.flac
 import pytest
 from tests.library.conftest import cut
 
@@ -16,6 +17,7 @@ import moodbook
 from moodbook.library.catalogue import Catalogue
 from moodbook.library.filetags import read_fields
 from moodbook.library.scan import scan
+from moodbook.library.search import search
 from moodbook.model.bundle import Bundle
 from moodbook.model.tagger import Tagger
 
@@ -28,8 +30,6 @@ Beet = Callable[..., str]
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
     """Three recordings with the tags that an importer wants."""
-    import mutagen
-
     for name in NAMES:
         file = mutagen.File(cut(name, tmp_path / "incoming" / f"{name}.flac"))
         file["title"], file["artist"], file["album"] = name, "Somebody", "Something"
@@ -219,6 +219,45 @@ def test_what_is_linked_to_is_not_written(beet: Callable[..., Beet], music: Path
     assert run("import", "-q", str(music)).count("is a link to the file that was imported") == len(NAMES)
     assert all("moodbook_model" in item for item in items(tmp_path))
     assert {path.name: path.read_bytes() for path in music.iterdir()} == before
+
+
+def test_feels_is_the_language_of_search(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    from beetsplug.moodbook import FeelsQuery, score_field
+
+    root = Path(os.path.realpath(tmp_path)) / "music"
+    own = {"lava": ["Epic and old", "dark"], "taiko": ["calm"], "rlyeh": [], "geoscape": ["epic"]}
+    names = {name: Path(os.fsdecode(os.fsencode(root / name) + b"\xff.flac")) for name in own}
+    for name, moods in own.items():
+        song = mutagen.flac.FLAC(cut(name, root / "cut", seconds=2.0 + len(moods)))
+        song.update({"mood": moods, "title": name, "artist": "Jos\u00e9"})
+        song.save()
+        (root / "cut").rename(names[name])
+    names["geoscape"].rename(tmp_path / "later")
+    tagger = Tagger(tiny_bundle)
+    with Catalogue(tmp_path / "c", create=True) as catalogue:
+        scan(catalogue, [root], tagger)
+        (tmp_path / "later").rename(names["geoscape"])  # Never heard.
+        heard = {track.title: track for track in search(catalogue, "")}
+        assert set(heard) == {"lava", "taiko", "rlyeh"}
+        items: list[dict[str, Any]] = []
+        for name, path in names.items():
+            item: dict[str, Any] = {"path": os.fsencode(path), "title": name, "artist": "Jos\u00e9", "length": 0.0}
+            if name in heard:
+                item["length"] = heard[name].duration_seconds
+                item.update({"moodbook": list(heard[name].decided), "moodbook_model": "this"})
+                item.update({score_field(tag): score for tag, score in heard[name].probabilities.items()})
+            items.append(item)
+        items.append({**items[0], "title": "another", "moodbook_model": "another"})
+        feels = type("Feels", (FeelsQuery,), {"tags": tagger.tags, "model": "this"})
+        middle = sorted(track.probabilities["epic"] for track in heard.values())[1]
+        queries = [*(f"{negation}{condition}" for negation in ("", "not ") for condition in (
+            "calm", "dark", f"epic>={middle}", f"epic>{middle}", "mood:epic", "mood=epic", "mood=calm", "mood:EPIC",
+            "length<3", "length>=3", "title:a", "title=lava", "title!=lava", 'artist:"jose\u0301"', "artist:nobody",
+            "path:flac", "path:\udcff", r"path:'\\xff'", "album:a", "(title:lava or mood:calm)",
+        ))]  # fmt: skip
+        for query in [*queries, "", "not (epic and dark), length>0", "calm or not mood:dark"]:
+            found = {item["title"] for item in items if feels("feels", query).match(item)}
+            assert found == {track.title for track in search(catalogue, query)}, query
 
 
 def test_fields_of_words_with_spaces() -> None:

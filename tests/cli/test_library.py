@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from tests.library.conftest import cut
 from typer.testing import CliRunner, Result
 
+from moodbook.audio.worker import WorkerPool
 from moodbook.cli.app import app
 from moodbook.cli.scan import describe
 from moodbook.cli.stats import render
@@ -78,12 +80,38 @@ def test_a_scan_tells_what_it_found(call: Callable[..., Result], tmp_path: Path,
     assert (record["unchanged"], record["gone"], record["forgotten"]) == (1, 1, 1)
 
 
+def test_no_more_processes_decode_than_there_are_processors(
+    call: Callable[..., Result], music: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    class Pool(WorkerPool):
+        def __init__(self, size: int, *rest: Any) -> None:
+            sizes.append(size)
+            super().__init__(size, *rest)
+
+    monkeypatch.setattr("moodbook.library.scan.WorkerPool", Pool)
+    monkeypatch.setattr("moodbook.processors.usable_processors", lambda: 2)
+    arguments = ("scan", music / "lava.flac", "--model", tiny_bundle.folder)
+    assert call(*arguments, "--jobs", 64).stderr == (
+        "moodbook: --jobs 64: as many processes decode as processors may be used here, which is 2\n"
+    )
+    assert [call(*arguments, *jobs).stderr for jobs in ((), ("--jobs", 1))] == ["", ""]
+    monkeypatch.setattr("moodbook.processors.usable_processors", lambda: 64)
+    assert call(*arguments).stderr == ""
+    assert sizes == [2, 2, 1, 4]
+
+
 def test_a_summary_in_words() -> None:
     assert describe(ScanSummary()) == ["0 files: no audio below these folders"]
     gone = ScanSummary(found=1, unchanged=1, gone=2)
     assert describe(gone) == ["1 file: 1 unchanged", "2 gone: marked as missing; --forget drops them"]
-    assert describe(gone, forget=True)[1].startswith("2 gone: marked as missing, not dropped: no file is left below")
-    assert describe(ScanSummary(forgotten=3))[-1] == "3 missing files dropped from the catalogue"
+    gone.forgotten, gone.kept = 1, 3
+    assert describe(gone, forget=True)[1:] == [
+        "2 gone: marked as missing",
+        "1 missing file dropped from the catalogue",
+        "3 missing files not dropped: nothing is left in their place, as when a disk is not mounted",
+    ]
 
 
 def test_a_search(scanned: Callable[..., Result], music: Path) -> None:
@@ -184,7 +212,7 @@ def test_playlists(scanned: Callable[..., Result], music: Path, tmp_path: Path) 
         (["--from", "calm", "--to", "epic", "--like", "lava", "-o", "x.m3u8"], "choose either --like or an arc"),
         (["--like", "lava", "-o", "x.nsp"], "Navidrome's rules have no --like"),
         (["calm>0.5", "-o", "x.nsp"], "not how strong"),
-        (["length>9:00:00", "-o", "x.m3u8"], "there is no playlist; ask for less"),
+        (["length>9:00:00", "-o", "x.m3u8"], "meets the query 'length>9:00:00', so there is no playlist"),
         (["calm >", "-o", "x.m3u8"], "expected a score"),
     ],
 )

@@ -135,8 +135,9 @@ def test_an_old_catalogue_is_brought_up_to_date(tmp_path: Path, tiny_bundle: Bun
         INSERT INTO payload VALUES (1, 'music', 61.5);
         INSERT INTO file (path, payload_id, size, mtime_ns, inode, artist)
             VALUES (CAST('/a.flac' AS BLOB), 1, 2, 3, '4', 'Somebody');
-        INSERT INTO model VALUES (1, '{tiny_bundle.sha256}', 'tiny', '["calm", "dark", "epic", "fast"]',
-            '[0.5, 0.5, 0.5, 0.5]', 1);
+        INSERT INTO model (id, sha256, name, tags, thresholds, last_scan)
+            VALUES (1, '{tiny_bundle.sha256}', 'tiny', '["calm", "dark", "epic", "fast"]',
+                '[0.5, 0.5, 0.5, 0.5]', 1);
         INSERT INTO analysis (payload_id, model_id, probabilities, note) VALUES (1, 1, zeroblob(16), '');
         """
     )
@@ -245,6 +246,18 @@ def test_two_scans_do_not_run_at_once(catalogue: Catalogue) -> None:
         with Catalogue(catalogue.path) as reader:
             assert reader.models() == []
     assert other() == "locked"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a file that is open cannot be removed")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_catalogue_that_is_gone_is_not_written_to(catalogue: Catalogue, model: Model, replaced: bool) -> None:
+    enter(catalogue, model, "/a.flac", [0.1, 0.2, 0.3, 0.4])
+    catalogue.path.unlink()
+    if replaced:
+        Catalogue(catalogue.path, create=True).close()
+
+    with pytest.raises(CatalogueError, match="was removed or replaced while it was in use; run the same command again"):
+        enter(catalogue, model, "/b.flac", [0.1, 0.2, 0.3, 0.4])
 
 
 def test_a_transaction_is_whole(catalogue: Catalogue, model: Model) -> None:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import mutagen.flac
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,11 +22,12 @@ from typer.testing import CliRunner, Result
 from moodbook.cli.app import app
 from moodbook.errors import CatalogueError, DataError, ModelError, MoodbookError
 from moodbook.library.catalogue import Catalogue, Model
-from moodbook.library.filetags import read_fields
+from moodbook.library.filetags import Proposal, apply_tasks, build_plan, journal_folder, open_journal, read_fields
 from moodbook.library.identity import music_hash
 from moodbook.library.metadata import Metadata
 from moodbook.library.personal import (
     Examples,
+    MoodsFound,
     Statement,
     apply_head,
     fit_words,
@@ -45,7 +47,9 @@ from moodbook.library.personal.logistic import features, fit_weights, hessian, l
 from moodbook.library.personal.suggest import _Doubt
 from moodbook.library.playlist import read_m3u8, write_playlist
 from moodbook.library.recall import Memory
+from moodbook.library.scan import scan
 from moodbook.library.search import Track, search
+from moodbook.model.tagger import Tagger
 
 DIMENSIONS = 12
 
@@ -280,6 +284,10 @@ def test_others_stand_for_what_a_word_is_not(catalogue: Catalogue, model: Model,
     assert with_others.labels[:20].all()
     assert not with_others.labels[20:].any()
     assert set(with_others.by_hash()) == set(library[:20])
+    with pytest.raises(DataError, match="none of the files that were named is in the catalogue"):
+        gather(catalogue, model, {})
+    with pytest.raises(DataError, match="what was named says no word of any file"):
+        gather(catalogue, model, {library[0]: ()})
     with pytest.raises(DataError, match="no word was said of any recording"):
         gather(catalogue, model, {"f" * 64: ("gym",)})
 
@@ -442,7 +450,7 @@ def test_every_source_is_read(tmp_path: Path) -> None:
         ("l.csv", f"path,words\nx,{'w' * 101}\n", "is no word"),
         ("l.csv", "path,words\n", "names no music"),
         ("l.csv", "path,words\nx,a;?\n", "stands beside words"),
-        ("l.m3u8", "#EXTM3U\n", "names no music"),
+        ("l.m3u8", "#EXTM3U\nhttp://a/b.mp3\n", "names no music.*; what it names on the network is left out"),
         ("l.txt", "x", "cannot take words from"),
     ],
 )
@@ -480,20 +488,45 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     assert statements
 
 
-def test_moods_that_moodbook_wrote_teach_nothing(
-    catalogue: Catalogue, model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    enter(catalogue, model, "/own", [0.5] * 4, metadata=Metadata(moods=("gym; late night;",)))
-    enter(catalogue, model, "/ours", [0.5] * 4, metadata=Metadata(moods=("epic",)))
-    enter(catalogue, model, "/none", [0.5] * 4)
-    enter(catalogue, model, "/wordless", [0.5] * 4, metadata=Metadata(moods=("; ?",)))
-    fields = {
-        "own": {"MOOD": ["gym"]},
-        "wordless": {"MOOD": ["; ?"]},
-        "ours": {"MOOD": ["epic"], "MOODBOOK_SCORES": ["{}"]},
-    }
-    monkeypatch.setattr("moodbook.library.personal.sources.read_fields", lambda path: fields[path.name])
-    assert read_moods(catalogue) == ([Statement(Path("/own"), ("gym", "late night"))], 1)
+def test_moods_that_moodbook_wrote_teach_nothing(catalogue: Catalogue, tagger: Tagger, tmp_path: Path) -> None:
+    root = Path(os.path.realpath(tmp_path)) / "music"
+    moods = {"empty": [], "mixed": ["gym; sofa", "Dark"], "own": ["gym"], "wordless": ["; ?"]}
+    for start, (name, words) in enumerate(moods.items()):
+        song = mutagen.flac.FLAC(cut("lava", root / f"{name}.flac", start=float(start)))
+        song.update({"mood": words} if words else {})
+        song.save()
+    plan = build_plan(
+        [
+            Proposal(root / f"{name}.flac", words, dict.fromkeys(("dark", "epic"), 0.9), "tiny", "0" * 64)
+            for name, words in {"empty": ("epic",), "mixed": ("dark", "gloomy")}.items()
+        ],
+        "merge",
+    )
+    with open_journal(journal_folder(), "write") as journal:
+        assert [written.status for written in apply_tasks(plan.tasks, journal)] == ["written", "written"]
+    scan(catalogue, [root], tagger)
+
+    # "Dark" stood there before, and "gloomy" is what `write --words` made of a word of the model.
+    own = [Statement(root / "mixed.flac", ("gym", "sofa", "Dark")), Statement(root / "own.flac", ("gym",))]
+    assert read_moods(catalogue, journal_folder()) == MoodsFound(own, 1, [])
+    unknown = read_moods(catalogue, tmp_path / "no journal")
+    assert (unknown.statements, unknown.written) == (own[1:], 0)
+    assert [(failure.path.stem, "does not tell which words" in failure.reason) for failure in unknown.unclear] == [
+        ("empty", True),
+        ("mixed", True),
+    ]
+    # A damaged journal may lack a word; a file that cannot be read may hold scores.
+    (journal_folder() / "20260101-000000-000000-000000.jsonl").write_text("[]")
+    (root / "own.flac").write_bytes(b"")
+    nothing = read_moods(catalogue, journal_folder())
+    assert (nothing.statements, [failure.path.stem for failure in nothing.unclear]) == ([], ["empty", "mixed", "own"])
+    done = call("personal", "fit", "--moods")
+    assert done.exit_code == 2
+    assert "left out, for nobody can tell whose moods they have: 3 files" in done.stderr
+    assert "no mood of your own stands in your files" in done.stderr
+    (tmp_path / "gym.m3u8").write_text("nothing.mp3\n")
+    done = call("personal", "fit", str(tmp_path / "gym.m3u8"))
+    assert (done.exit_code, "nothing.mp3: there is no such file" in done.stderr) == (2, True)
 
 
 def test_unknown_files_are_named(catalogue: Catalogue, model: Model, tmp_path: Path) -> None:
@@ -800,11 +833,16 @@ def test_the_table_says_what_is_not_proven(catalogue: Catalogue, model: Model, l
     facts = head.config.model_copy(
         update={"words": (head.config.words[0], head.config.words[1].model_copy(update={"threshold": NEVER}))}
     )
-    console = Console(width=120, record=True, file=io.StringIO())
+    facts = facts.model_copy(
+        update={"words": (*facts.words, facts.words[0].model_copy(update={"word": "melancholic"}))}
+    )
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(render(type(head)(head.folder, facts, head.weights, head.sha256)))
     lines = console.export_text().splitlines()
     assert lines[0].split() == ["word", "with", "without", "tells", "apart", "right", "found"]
     assert [line.split()[1] == "?" for line in lines[1:3]] == [False, True]
+    assert lines[3].split()[0] == "melancholic"
+    assert len(lines) == 4
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from moodbook.audio import payload_hash
 from moodbook.audio.worker import Limits
 from moodbook.errors import DataError
 from moodbook.library.catalogue import Catalogue
+from moodbook.library.lookup import find_payload
 from moodbook.library.scan import ScanSummary, absolute
 from moodbook.library.scan import scan as scan_library
 from moodbook.library.search import search
@@ -43,7 +45,7 @@ def scan(catalogue: Catalogue, tagger: Tagger) -> Callable[..., ScanSummary]:
 
 def kinds(summary: ScanSummary) -> dict[str, int]:
     """The counts that are not zero."""
-    counted = (*KINDS, "gone", "forgotten", "heard")
+    counted = (*KINDS, "gone", "forgotten", "kept", "heard")
     return {kind: getattr(summary, kind) for kind in counted if getattr(summary, kind)}
 
 
@@ -124,12 +126,99 @@ def test_a_disk_that_is_not_mounted_forgets_nothing(tree: Tree, scan, tmp_path: 
     scan(root)
     (root / "two" / "b.flac").rename(tmp_path / "b.flac")
 
-    assert kinds(scan(root / "one", root / "two", forget=True)) == {"unchanged": 1, "gone": 1}
+    assert kinds(scan(root / "one", root / "two", forget=True)) == {"unchanged": 1, "gone": 1, "kept": 1}
+    assert kinds(scan(root, forget=True)) == {"unchanged": 1, "kept": 1}
     (tmp_path / "b.flac").rename(root / "two" / "b.flac")
-    assert kinds(scan(root)) == {"unchanged": 2}
+    assert kinds(scan(root)) == {"unchanged": 1, "retagged": 1}
     shutil.rmtree(root / "two")
-    assert kinds(scan(root / "two", forget=True)) == {"failed": 1, "gone": 1}
+    assert kinds(scan(root / "two", forget=True)) == {"failed": 1, "gone": 1, "kept": 1}
     assert kinds(scan(root, forget=True)) == {"unchanged": 1, "forgotten": 1}
+
+
+def test_a_disk_that_took_its_mount_with_it_forgets_nothing(
+    tree: Tree, scan, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = absolute(tree({"a.flac": "lava", "disk/album/b.flac": "taiko"}))
+    mounts = {str(root / "disk"), "/"}
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounts)
+    scan(root)
+    assert catalogue.known_files()[root / "disk/album/b.flac"].mount == root / "disk"
+    shutil.rmtree(root / "disk")
+    mounts.remove(str(root / "disk"))
+
+    # What holds the mounts has music of its own, and the folder of the disk is gone, as udisks removes it.
+    assert kinds(scan(root, forget=True)) == {"unchanged": 1, "gone": 1, "kept": 1}
+    tree({"disk/other.flac": "rlyeh"})  # Written into the place of the disk while it is not there.
+    assert kinds(scan(root, forget=True)) == {"unchanged": 1, "new": 1, "kept": 1, "heard": 1}
+    mounts.add(str(root / "disk"))
+    assert kinds(scan(root, forget=True)) == {"unchanged": 2, "forgotten": 1}
+
+
+def test_a_disk_that_goes_while_it_is_read_forgets_nothing(
+    tree: Tree, scan, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = absolute(tree({"a.flac": "lava", "disk/b.flac": "taiko"}))
+    mounts = {str(root / "disk"), "/"}
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounts)
+    scan(root)
+    add_tag(root / "disk/b.flac", title="To be read again")
+
+    def unplug(done: int, total: int) -> None:
+        mounts.discard(str(root / "disk"))
+        shutil.rmtree(root / "disk", ignore_errors=True)
+
+    assert kinds(scan(root, forget=True, on_progress=unplug)) == {"unchanged": 1, "failed": 1, "gone": 1, "kept": 1}
+
+
+def test_a_link_to_a_disk_that_is_not_there_marks_its_files(tree: Tree, scan, catalogue: Catalogue) -> None:
+    root = tree({"a.flac": "lava"})
+    link = root.parent / "link"
+    link.symlink_to(root)
+    scan(link)
+    root.rename(root.parent / "aside")
+
+    assert kinds(scan(link, forget=True)) == {"failed": 1, "gone": 1, "kept": 1}
+    assert search(catalogue, "") == []
+    (root.parent / "aside").rename(root)
+    assert kinds(scan(link)) == {"unchanged": 1}
+
+
+def test_a_file_named_by_itself_that_is_gone_is_marked(tree: Tree, scan, catalogue: Catalogue) -> None:
+    root = tree({"a.flac": "lava", "b.flac": "taiko"})
+    scan(root)
+    (root / "a.flac").unlink()
+
+    assert kinds(scan(root / "a.flac", root / "b.flac")) == {"unchanged": 1, "failed": 1, "gone": 1}
+    assert [track.path.name for track in search(catalogue, "")] == ["b.flac"]
+
+
+def test_a_file_that_was_written_back_to_size_time_and_inode_is_read(
+    tree: Tree, scan, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song = absolute(tree({"a.flac": "lava"}) / "a.flac")
+    add_tag(song, artist="Ann")
+    scan(song)
+    before = song.stat()
+    time.sleep(0.02)  # A file system's clock ticks 100 times a second and more.
+    add_tag(song, artist="Bob")
+    os.utime(song, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = song.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+
+    assert kinds(scan(song)) == {"retagged": 1}
+    assert [track.artist for track in search(catalogue, "")] == ["Bob"]
+    assert find_payload(catalogue, song) == catalogue.known_files()[song].payload_id
+
+
+def test_what_an_older_moodbook_entered_is_completed_and_not_read(tree: Tree, scan, catalogue: Catalogue) -> None:
+    root = tree({"a.flac": "lava"})
+    scan(root)
+    (entered,) = catalogue.known_files().values()
+    with catalogue.transaction() as connection:
+        connection.execute("UPDATE file SET ctime_ns = NULL, mount = NULL")
+
+    assert kinds(scan(root)) == {"unchanged": 1}
+    assert list(catalogue.known_files().values()) == [entered]
 
 
 def test_a_mistyped_name_is_no_scan(tree: Tree, scan, catalogue: Catalogue) -> None:

@@ -196,9 +196,9 @@ def test_an_arc_leads_from_one_mood_to_the_other(catalogue: Catalogue, model: Mo
     few = restrict(loaded, [first.payload_id, last.payload_id])
     assert list(arc(few, first.payload_id, last.payload_id, 10)) == [first.payload_id, last.payload_id]
     assert list(arc(few, first.payload_id, -1, 10)) == []
-    with pytest.raises(DataError, match="two different tags"):
+    with pytest.raises(DataError, match="both are 'calm'"):
         ends_of_arc(tracks, "calm", "calm")
     with pytest.raises(DataError, match="there is no tag 'sad'"):
         ends_of_arc(tracks, "sad", "calm")
-    with pytest.raises(DataError, match="needs two tracks"):
+    with pytest.raises(DataError, match="needs two tracks of the catalogue that meet the query, and there are 1"):
         ends_of_arc(tracks[:1], "calm", "epic")

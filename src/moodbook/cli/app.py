@@ -32,6 +32,7 @@ try:
     from moodbook.cli.train import train_app
     from moodbook.cli.undo import undo
     from moodbook.cli.write import write
+    from moodbook.processors import leave_to_engine
 except KeyboardInterrupt:
     sys.stderr.write("moodbook: stopped by the user\n")
     raise SystemExit(130) from None
@@ -56,6 +57,7 @@ def root(
 
     Exit codes: 0 all good, 1 some files failed, 2 the run failed.
     """
+    leave_to_engine()
 
 
 app.command("tag")(tag)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -47,7 +46,6 @@ def info(
       moodbook info ./my-run/bundle --verify
       moodbook info run-4 --json
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with naming_own_words(name):
         is_model = not recipe and _is_model(name)
         facts = _model_facts(name, verify, device.choice) if is_model else _recipe_facts(name, tags)

@@ -46,7 +46,8 @@ def fit(
         ),
     ] = None,
     moods: Annotated[
-        bool, typer.Option("--moods", help="Also learn the moods that stand in your files (not those of Moodbook).")
+        bool,
+        typer.Option("--moods", help="Also learn the moods that stand in your files (not those that Moodbook wrote)."),
     ] = False,
     others: Annotated[
         bool, typer.Option("--others", help="Take all other music of the library as having none of the words.")
@@ -91,8 +92,8 @@ def fit(
 
     Then: moodbook personal apply, and to get better: moodbook personal suggest.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library import personal as words
+    from moodbook.library.filetags import journal_folder
     from moodbook.model.bundle import list_models
 
     if not (sources or moods or add):
@@ -104,11 +105,22 @@ def fit(
     with open_catalogue(catalogue, model) as (opened, chosen):
         base = opened.hearing_model(chosen)
         if moods:
-            found, written = words.read_moods(opened)
-            statements += found
-            if written:
-                sys.stderr.write(f"moodbook: moods that Moodbook wrote were left out: {counted(written, 'file')}\n")
+            found = words.read_moods(opened, journal_folder())
+            statements += found.statements
+            if found.written:
+                sys.stderr.write(
+                    f"moodbook: left out, for Moodbook wrote all of its mood: {counted(found.written, 'file')}\n"
+                )
+            if found.unclear:
+                lines = (f"{failure.path}: {failure.reason}" for failure in found.unclear)
+                what = f"left out, for nobody can tell whose moods they have: {counted(len(found.unclear), 'file')}"
+                say_list(what, len(found.unclear), lines)
+        if not (statements or add):
+            raise DataError("no mood of your own stands in your files; name playlists, folders or CSV files")
         said, unknown = words.resolve(opened, statements)
+        if unknown:
+            lines = (f"{failure.path}: {failure.reason}" for failure in unknown)
+            say_list(f"{counted(len(unknown), 'example')} left out", len(unknown), lines)
         if add:
             before = words.read_head(name).config
             said = {**before.examples, **said}
@@ -117,9 +129,6 @@ def fit(
                 sys.stderr.write("moodbook: --others was given the last time, so it goes on\n")
         examples = words.gather(opened, base, said, others=others)
         in_use = any(model.name == name and model.base is not None for model in opened.models())
-    if unknown:
-        lines = (f"{failure.path}: {failure.reason}" for failure in unknown)
-        say_list(f"{counted(len(unknown), 'example')} left out", len(unknown), lines)
     if examples.unheard:
         sys.stderr.write(
             f"moodbook: {counted(examples.unheard, 'example')} left out: {base.name} has not heard them, or their "
@@ -166,7 +175,6 @@ def apply(name: NameArgument = _NAME, catalogue: CatalogueOption = None) -> None
       moodbook search 'sunday>0.3' --sort sunday
       moodbook write ~/Music --model mine
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library.personal import read_head
 
     _apply(read_head(name), catalogue)
@@ -226,7 +234,6 @@ def suggest(
 
     A file with answers in it is not replaced unless --force is given.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library.personal import read_head
     from moodbook.library.personal import suggest as choose
     from moodbook.library.personal.questions import FORMATS, write_questions
@@ -369,7 +376,9 @@ def render(head: Head) -> RenderableType:
 
 
 def _figure(figure: Figure) -> str:
-    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
+    # Without its zeros, so that a line of 80 columns has room for the word.
+    low, high = (f"{end:.2f}".removeprefix("0") for end in (figure.low, figure.high))
+    return f"{figure.value:.2f} [{low}-{high}]"
 
 
 def _print_suggestions(suggestions: list[Suggestion]) -> None:

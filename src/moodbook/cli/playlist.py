@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +60,6 @@ def playlist(
     A .nsp holds the query as rules that Navidrome applies to what stands in
     your files, so it follows the library; it can ask for tags, not for scores.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library.playlist import FORMATS, write_playlist, write_smart_playlist
     from moodbook.library.query import parse_query
     from moodbook.library.search import search
@@ -88,7 +86,10 @@ def playlist(
             tracks = _arc(opened, chosen, tracks, from_tag, to_tag, limit or _LIMIT)
         tracks = tracks[: limit or _LIMIT]
         if not tracks:
-            raise DataError("nothing in the catalogue is like this, so there is no playlist; ask for less")
+            raise DataError(
+                f"no track of the catalogue meets the query {query!r}, so there is no playlist; name fewer conditions, "
+                "or scan more music"
+            )
         write_playlist(output, tracks, name, absolute=absolute, force=force)
     sys.stderr.write(f"moodbook: wrote {counted(len(tracks), 'track')} to {output}\n")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from moodbook.library.scan import ScanSummary
     from moodbook.model.tagger import Tagger
 
-_MOST_JOBS = 4  # More decoders than this are never behind one engine.
-
 
 @ends_with_exit_code
 def scan(
@@ -42,7 +39,12 @@ def scan(
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", "-j", min=1, max=256, metavar="N", help="Processes that decode. Else by the cores, up to 4."
+            "--jobs",
+            "-j",
+            min=1,
+            max=256,
+            metavar="N",
+            help="Processes that decode, at most one a processor; else up to 4.",
         ),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what could not be read before.")] = False,
@@ -67,18 +69,24 @@ def scan(
       moodbook scan ~/Music --retry --forget --json
 
     Then: moodbook search, similar, playlist, stats, export.
-    Files that are gone are only marked as missing; --forget drops them.
+    Files that are gone are only marked as missing; --forget drops them, but not
+    where their disk may only be away.
     Exit code: 0 all read, 1 some files failed, 2 the run failed.
     """
-    # Threads of the matrix library spin beside the engine's and slow both down.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library.catalogue import Catalogue, catalogue_path
+    from moodbook.model.listening import MOST_DECODERS
     from moodbook.model.tagger import Tagger
+    from moodbook.processors import usable_processors
 
+    processors = usable_processors()
+    if jobs is not None and jobs > processors:
+        sys.stderr.write(
+            f"moodbook: --jobs {jobs}: as many processes decode as processors may be used here, which is {processors}\n"
+        )
     with naming_own_words(model):
         tagger = Tagger.load(model, precision=precision.choice, device=device.choice)
     with Catalogue(catalogue or catalogue_path(), create=True) as opened:
-        run = _Run(opened, tagger, folders, jobs or min(_MOST_JOBS, os.cpu_count() or 1), as_json)
+        run = _Run(opened, tagger, folders, min(jobs or MOST_DECODERS, processors), as_json)
         if watch:
             _watch(run, retry, forget)
         elif run.scan(retry, forget).failed:
@@ -122,7 +130,7 @@ class _Run:
 def _watch(run: _Run, retry: bool, forget: bool) -> None:
     from moodbook.library.watch import changes
 
-    for count, _ in enumerate(changes(run.folders, run.catalogue.path)):
+    for count, _ in enumerate(changes(run.folders, run.catalogue)):
         run.scan(retry and count == 0, forget, only_news=count > 0)
         if count == 0:
             sys.stderr.write("moodbook: watching; Ctrl-C ends it\n")
@@ -170,13 +178,13 @@ def describe(summary: ScanSummary, *, forget: bool = False) -> list[str]:
         )
         lines += [f"  {path}" for path in summary.duplicates[0][:2]]
     if summary.gone:
-        if summary.forgotten:
-            kept = "dropped from the catalogue"
-        elif forget:
-            kept = "marked as missing, not dropped: no file is left below the folder, as when its disk is not there"
-        else:
-            kept = "marked as missing; --forget drops them"
-        lines.append(f"{summary.gone} gone: {kept}")
-    elif summary.forgotten:
+        hint = "" if forget else "; --forget drops them"
+        lines.append(f"{summary.gone} gone: marked as missing{hint}")
+    if summary.forgotten:
         lines.append(f"{counted(summary.forgotten, 'missing file')} dropped from the catalogue")
+    if summary.kept:
+        lines.append(
+            f"{counted(summary.kept, 'missing file')} not dropped: nothing is left in their place, as when a disk is "
+            "not mounted"
+        )
     return lines

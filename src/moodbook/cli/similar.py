@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +50,6 @@ def similar(
       moodbook similar "Orbital Elevator" --limit 5
       moodbook similar song.mp3 --paths > like-this.m3u
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook.library.similar import TrackVectors
     from moodbook.library.similar import similar as similar_tracks
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -73,8 +72,6 @@ def tag(
     and count as no failure: name the files they point to.
     Exit code: 0 all tagged, 1 some files failed, 2 the run failed.
     """
-    # Threads of the matrix library spin beside the engine's and slow both down.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from moodbook import audio
     from moodbook.model.scores import TagFailure
     from moodbook.model.tagger import Tagger

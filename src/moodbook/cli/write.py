@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -108,7 +107,6 @@ def write(
 
     Exit code: 0 all good, 1 some files failed, 2 the run failed.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if merge and overwrite:
         raise typer.BadParameter("--merge and --overwrite exclude each other")
     if bool(paths) == (apply is not None):

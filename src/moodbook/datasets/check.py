@@ -18,6 +18,7 @@ from moodbook.datasets.dataset import SPLITS, Dataset, Split, Track
 from moodbook.errors import AudioError, MoodbookError
 from moodbook.features import SAMPLE_RATE, SEGMENT_SAMPLES
 from moodbook.files import is_there
+from moodbook.processors import usable_processors
 
 Level = Literal["error", "warning"]
 
@@ -109,7 +110,7 @@ def check(
 def _listen_to_all(
     tracks: Sequence[Track], decode: bool, compare: bool, workers: int | None, progress: Progress | None
 ) -> Iterator[_Heard]:
-    with ThreadPoolExecutor(workers, thread_name_prefix="check") as pool:
+    with ThreadPoolExecutor(workers or usable_processors(), thread_name_prefix="check") as pool:
         results = pool.map(lambda track: _listen_to(track.path, decode, compare), tracks)
         for done, heard in enumerate(results, start=1):
             if progress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from moodbook import audio
 from moodbook.datasets.dataset import Track
 from moodbook.errors import AudioError, MoodbookError
 from moodbook.features import N_MELS, SEGMENT_FRAMES, SEGMENT_SECONDS, FeatureConfig, segments, stream_segments
+from moodbook.processors import usable_processors
 
 TOO_SHORT = "shorter than one segment"
 """How the reason begins for which a short track is dropped."""
@@ -84,7 +84,7 @@ def compute_in_order(
         rules: Which segments.
         workers: Threads; default: one a core.
     """
-    count = workers or os.cpu_count() or 1
+    count = workers or usable_processors()
     waiting: deque[Future[ComputedTrack]] = deque()
     with ThreadPoolExecutor(count, thread_name_prefix="features") as pool:
         try:

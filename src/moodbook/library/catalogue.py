@@ -20,7 +20,7 @@ from moodbook.datasets.places import data_root
 from moodbook.errors import CatalogueError, DataError
 from moodbook.files import is_folder, is_there
 from moodbook.library import stored
-from moodbook.library.identity import Stat
+from moodbook.library.identity import KnownFile, Stat
 from moodbook.library.metadata import Metadata
 from moodbook.library.schema import VERSION, migrate, read_version
 from moodbook.model.bundle import Bundle
@@ -28,33 +28,12 @@ from moodbook.model.presence import is_music
 from moodbook.model.scores import TagScores, TagStrength
 from moodbook.tags import TagSet
 
-LOCK_SUFFIX = ".lock"
-"""What is added to the catalogue's name for the file whose lock says that somebody scans."""
 _BUSY_SECONDS = 10.0
 _ROUNDING = 1e-3
 """How far from 0 to 1 a mean of probabilities may come out, and more."""
-_FILE_KINDS = (int, bytes, int, int, int, str, int)
+_FILE_KINDS = (int, bytes, int, int, int, str, (int, NoneType), (bytes, NoneType), int)
 _REFUSED_BESIDE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_FULL")
 """How SQLite says that it could not make its two files beside a catalogue, each with more said behind it."""
-
-
-@dataclass(frozen=True)
-class KnownFile:
-    """A file as the catalogue knows it.
-
-    Attributes:
-        id: Its row.
-        path: Its absolute name.
-        payload_id: The music in it.
-        stat: As it was when it was read.
-        is_missing: Whether the last scan did not find it.
-    """
-
-    id: int
-    path: Path
-    payload_id: int
-    stat: Stat
-    is_missing: bool
 
 
 @dataclass(frozen=True)
@@ -137,6 +116,7 @@ class Catalogue:
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
         self.path = Path(path)
+        self._lock_path = self.path.with_name(f"{self.path.name}.lock")  # Its lock says that somebody scans.
         if is_folder(self.path):
             raise CatalogueError(
                 f"'{self.path}' is a folder; name the catalogue's file, such as '{self.path / 'c.db'}'"
@@ -150,6 +130,8 @@ class Catalogue:
         try:
             with self._refusals_said():
                 self._prepare(create)
+                self._place = self.path.absolute()
+                self._opened = self._place.stat()
         except BaseException:
             self.connection.close()
             raise
@@ -165,6 +147,12 @@ class Catalogue:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+
+    def own_files(self) -> list[Path]:
+        """Name the files that the catalogue consists of, and those that SQLite makes beside it."""
+        # SQLite follows a link.
+        bases = (os.path.realpath(self.path), os.fspath(self._lock_path))
+        return [Path(base + suffix) for base in bases for suffix in ("", "-wal", "-shm", "-journal")]
 
     def _connect(self, create: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -241,6 +229,12 @@ class Catalogue:
             CatalogueError: It cannot be written; it is as it was.
         """
         with self._refusals_said():
+            # An open file outlives its name: what is written to it would go with it.
+            if not is_there(self._place) or not os.path.samestat(self._place.stat(), self._opened):
+                raise CatalogueError(
+                    f"the catalogue '{self.path}' was removed or replaced while it was in use; run the same command "
+                    "again"
+                )
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -268,9 +262,8 @@ class Catalogue:
             CatalogueError: Another process has it.
         """
         # SQLite's own lock, on a database that holds nothing: it works on every system.
-        name = self.path.with_name(self.path.name + LOCK_SUFFIX)
         with self._refusals_said():
-            lock = sqlite3.connect(name, timeout=0, isolation_level=None)
+            lock = sqlite3.connect(self._lock_path, timeout=0, isolation_level=None)
         try:
             try:
                 lock.execute("BEGIN EXCLUSIVE")
@@ -355,14 +348,15 @@ class Catalogue:
         """Give every file by its name."""
         with self.reading() as connection:
             rows = connection.execute(
-                "SELECT id, path, payload_id, size, mtime_ns, inode, missing_since IS NOT NULL FROM file"
+                "SELECT id, path, payload_id, size, mtime_ns, inode, ctime_ns, mount, missing_since IS NOT NULL"
+                " FROM file"
             )
             files = []
             for row in rows:
                 stored.check_kinds(self.path, row, _FILE_KINDS, "a file")
-                number, path, payload, size, mtime_ns, inode, missing = row
-                stat = Stat(size, mtime_ns, inode)
-                files.append(KnownFile(number, Path(os.fsdecode(path)), payload, stat, bool(missing)))
+                number, path, payload, *stat, mount, missing = row
+                place = None if mount is None else Path(os.fsdecode(mount))
+                files.append(KnownFile(number, Path(os.fsdecode(path)), payload, Stat(*stat), place, bool(missing)))
         return {file.path: file for file in files}
 
     def heard_payloads(self, model: Model) -> set[int]:
@@ -379,7 +373,9 @@ class Catalogue:
                 stored.check_kinds(self.path, row, (int, str), "a recording that could not be heard") for row in rows
             )
 
-    def enter_file(self, path: Path, stat: Stat, payload_sha256: str, metadata: Metadata) -> KnownFile:
+    def enter_file(
+        self, path: Path, stat: Stat, payload_sha256: str, metadata: Metadata, mount: Path | None = None
+    ) -> KnownFile:
         """Enter what was read of a file, new or anew."""
         with self.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO payload (sha256) VALUES (?)", (payload_sha256,))
@@ -390,6 +386,8 @@ class Catalogue:
                 "size": stat.size,
                 "mtime_ns": stat.mtime_ns,
                 "inode": stat.inode,
+                "ctime_ns": stat.ctime_ns,
+                "mount": None if mount is None else os.fsencode(mount),
                 "artist": metadata.artist,
                 "title": metadata.title,
                 "album": metadata.album,
@@ -403,7 +401,7 @@ class Catalogue:
                 row,
             )
             (file_id,) = connection.execute("SELECT id FROM file WHERE path = ?", (row["path"],)).fetchone()
-        return KnownFile(file_id, path, payload, stat, is_missing=False)
+        return KnownFile(file_id, path, payload, stat, mount, is_missing=False)
 
     def enter_scores(self, payload_id: int, model: Model, scores: TagScores) -> None:
         """Enter what a model makes of a payload."""
@@ -434,9 +432,12 @@ class Catalogue:
             connection.executemany("UPDATE file SET missing_since = ? WHERE id = ?", [(now, file.id) for file in files])
 
     def set_present(self, files: Iterable[KnownFile]) -> None:
-        """Mark files as there again."""
+        """Mark files as there, such as they are."""
         with self.transaction() as connection:
-            connection.executemany("UPDATE file SET missing_since = NULL WHERE id = ?", [(file.id,) for file in files])
+            connection.executemany(
+                "UPDATE file SET missing_since = NULL, ctime_ns = ?, mount = ? WHERE id = ?",
+                [(file.stat.ctime_ns, file.mount and os.fsencode(file.mount), file.id) for file in files],
+            )
 
     def forget_files(self, files: Iterable[KnownFile]) -> None:
         """Drop files, and what is known of music that no file holds any more."""

@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -28,17 +28,45 @@ class Stat:
     Attributes:
         size: In bytes.
         mtime_ns: When it was last written.
-        inode: Its number in the file system, as text.
+        inode: Its number in the file system, as text. That of a file that is gone is given to another.
+        ctime_ns: When anything of it last changed, which no program can set back; None where an older Moodbook entered
+            it.
     """
 
     size: int
     mtime_ns: int
     inode: str
+    ctime_ns: int | None = None
 
     @classmethod
     def of(cls, status: os.stat_result) -> Stat:
         """Take it from what the system says."""
-        return cls(status.st_size, status.st_mtime_ns, str(status.st_ino))
+        return cls(status.st_size, status.st_mtime_ns, str(status.st_ino), status.st_ctime_ns)
+
+    def is_still(self, now: Stat | None) -> bool:
+        """Whether a file that was so is the same one, as far as is known of it."""
+        return now is not None and self == (now if self.ctime_ns is not None else replace(now, ctime_ns=None))
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file as the catalogue knows it.
+
+    Attributes:
+        id: Its row.
+        path: Its absolute name.
+        payload_id: The music in it.
+        stat: As it was when it was read.
+        mount: The folder at which its disk was mounted; None where an older Moodbook entered it.
+        is_missing: Whether the last scan did not find it.
+    """
+
+    id: int
+    path: Path
+    payload_id: int
+    stat: Stat
+    mount: Path | None
+    is_missing: bool
 
 
 @dataclass(frozen=True)

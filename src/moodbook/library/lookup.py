@@ -1,6 +1,6 @@
 """Which recording of the catalogue a file holds, whatever its name and tags are now.
 
-A file that the catalogue knows by name, size, time and inode is not opened. Any other is known by the hash of its
+A file that the catalogue knows by name, size, times and inode is not opened. Any other is known by the hash of its
 music, so that files that were moved, renamed or tagged since the last scan are found too.
 """
 
@@ -15,16 +15,17 @@ from moodbook.library.scan import absolute
 
 
 def find_unchanged(catalogue: Catalogue, path: Path) -> int | None:
-    """Give the row of the music in a file that is as the catalogue knows it, by name, size, time and inode; else None.
+    """Give the row of the music in a file that is as the catalogue knows it, by name, size, times and inode; else None.
 
     Raises:
         CatalogueError: The catalogue cannot be read.
     """
     with catalogue.reading() as connection:
         row = connection.execute(
-            "SELECT payload_id, size, mtime_ns, inode FROM file WHERE path = ?", (os.fsencode(absolute(path)),)
+            "SELECT payload_id, size, mtime_ns, inode, ctime_ns FROM file WHERE path = ?",
+            (os.fsencode(absolute(path)),),
         ).fetchone()
-    return int(row[0]) if row is not None and Stat(*row[1:]) == _stat(path) else None
+    return int(row[0]) if row is not None and Stat(*row[1:]).is_still(_stat(path)) else None
 
 
 def find_payload(catalogue: Catalogue, path: Path) -> int | None:

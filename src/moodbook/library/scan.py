@@ -1,6 +1,6 @@
 """A tree of music into the catalogue.
 
-Files that stand in the catalogue with the same size, time and inode are not opened. The others are identified by the
+Files that stand in the catalogue with the same size, times and inode are not opened. The others are identified by the
 hash of their music, and only music that this model has never heard is decoded. Every result is written as it comes, so
 a scan that is killed goes on where it was: what it would do again is what it had not finished.
 """
@@ -12,7 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from moodbook import audio
 from moodbook.audio.worker import DEFAULT_LIMITS, Limits, Lost, WorkerPool
 from moodbook.errors import AudioError, DataError
 from moodbook.files import is_folder, is_there
-from moodbook.library.catalogue import Catalogue, KnownFile, Model
-from moodbook.library.identity import CHANGED_MEANWHILE, Stat, identify
+from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.disks import Disks
+from moodbook.library.identity import CHANGED_MEANWHILE, KnownFile, Stat, identify
 from moodbook.model.listening import Hearing, listen_isolated
 from moodbook.model.scores import TagFailure, path_fields, printable
 from moodbook.model.tagger import Tagger
@@ -39,11 +40,12 @@ class ScanSummary:
         new: Not in the catalogue before, and no other name for music that has gone.
         moved: New names of music whose old name has gone.
         changed: Files with other music in them than before.
-        retagged: Files that were written, with the same music in them.
+        retagged: Files that were written, or touched in another way (other rights, say), with the same music in them.
         unchanged: Files that were left alone.
         failed: Files and folders that cannot be read, now or, of the same content, before.
         gone: Files of the catalogue that are not there any more, other than moved ones; they are marked as missing.
         forgotten: Missing files that were dropped from the catalogue.
+        kept: Missing files that were to be dropped and were not, for their disk may not be there now.
         heard: Recordings that the model heard in this scan.
         failures: Path and reason of each that failed.
         duplicates: Names of the same music, for music with several.
@@ -60,6 +62,7 @@ class ScanSummary:
     failed: int = 0
     gone: int = 0
     forgotten: int = 0
+    kept: int = 0
     heard: int = 0
     failures: list[TagFailure] = field(default_factory=list)
     duplicates: list[tuple[Path, ...]] = field(default_factory=list)
@@ -68,9 +71,9 @@ class ScanSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the record that is written as JSON."""
-        names = ("found", "new", "moved", "changed", "retagged", "unchanged", "failed", "gone", "forgotten", "heard")
+        kinds = ("new", "moved", "changed", "retagged", "unchanged", "failed")
         return {
-            **{name: getattr(self, name) for name in names},
+            **{name: getattr(self, name) for name in ("found", *kinds, "gone", "forgotten", "kept", "heard")},
             "seconds": round(self.seconds, 3),
             "failures": [failure.to_dict() for failure in self.failures],
             "duplicates": [[path_fields(path) for path in group] for group in self.duplicates],
@@ -104,7 +107,8 @@ def scan(
         jobs: Worker processes that read and decode.
         retry: Hear music again that could not be heard before.
         forget: Drop files below the roots that are missing, and what was known of their music if no other file has it;
-            not below a root under which nothing at all was found.
+            not where a disk may not be mounted: below a root under which nothing at all was found, in an empty folder,
+            or where a disk was mounted when they were found and none is now.
         limits: What a worker may take.
         on_progress: Called with the number of files that are done and of all.
 
@@ -115,7 +119,7 @@ def scan(
     """
     started = time.monotonic()
     # The files below a folder that is a link stand in the catalogue by the folder that it points to.
-    places = [Path(os.path.realpath(root)) if is_folder(root) else absolute(root) for root in roots]
+    places = [_place(catalogue, root) for root in roots]
     if not places:
         raise DataError("no folder was named; name the folders that hold the music")
     _check_named(catalogue, places)
@@ -126,6 +130,14 @@ def scan(
         run.settle(places, forget)
     run.summary.seconds = time.monotonic() - started
     return run.summary
+
+
+def _place(catalogue: Catalogue, root: str | Path) -> Path:
+    """Give the name under which the catalogue knows a root, be its disk there or not."""
+    target = Path(os.path.realpath(root))
+    if is_folder(root) or (not is_there(root) and any(target in path.parents for path in catalogue.known_files())):
+        return target
+    return absolute(root)
 
 
 def _check_named(catalogue: Catalogue, roots: list[Path]) -> None:
@@ -150,12 +162,13 @@ class _Scan:
         self._catalogue = catalogue
         self._tagger = tagger
         self._pool = pool
+        self._disks = Disks()
         self._on_progress = on_progress
         self._model: Model = catalogue.use_model(tagger.bundle)
         self._before = catalogue.known_files()
         self._heard = catalogue.heard_payloads(self._model)
         self._failed = catalogue.failed_payloads(self._model)
-        self._looked_at = {(file.payload_id, file.stat) for file in self._before.values()}
+        self._looked_at = {_content(file) for file in self._before.values()}
         self._untried: set[Path] = set()  # What damage beside the music did to another file says nothing of these.
         self._unread: list[Path] = []  # New, or not what the catalogue knows.
         self._now: dict[Path, KnownFile] = {}  # What was found and could be identified.
@@ -168,14 +181,15 @@ class _Scan:
         for path in audio.find(roots, on_error=unlisted.append, on_link=self.summary.links.append):
             name = absolute(path)
             known = self._before.get(name)
-            if known is not None and known.stat == _stat(name):
-                self._now[name] = known
+            stat = _stat(name)
+            if known is not None and stat is not None and known.stat.is_still(stat):
+                self._now[name] = replace(known, stat=stat, mount=self._disks.mount_of(name), is_missing=False)
             else:
                 self._unread.append(name)
         for error in unlisted:
             self._unlisted.append(Path(os.path.realpath(error.path)))
             self._lost[absolute(error.path)] = error.reason
-        self._catalogue.set_present(file for file in self._now.values() if file.is_missing)
+        self._catalogue.set_present(file for path, file in self._now.items() if file != self._before[path])
 
     def read(self, retry: bool) -> None:
         """Identify what has changed and hear what is new to the model, a batch at a time."""
@@ -206,7 +220,7 @@ class _Scan:
             file
             for path, file in before.items()
             if path not in self._now
-            and path not in self._lost
+            and (path not in self._lost or _is_gone(path))
             and any(path.is_relative_to(root) for root in roots)
             and not any(path.is_relative_to(folder) for folder in self._unlisted)
         ]
@@ -226,7 +240,7 @@ class _Scan:
                 summary.new += 1
             elif old.payload_id != file.payload_id:
                 summary.changed += 1
-            elif old.stat != file.stat:
+            elif not old.stat.is_still(file.stat):
                 summary.retagged += 1
             else:
                 summary.unchanged += 1
@@ -234,9 +248,14 @@ class _Scan:
         if forget:
             # Below a root without any file a disk is not mounted, more likely than all its music deleted.
             alive = [root for root in roots if any(path.is_relative_to(root) for path in self._now)]
-            dropped = [file for file in absent if any(file.path.is_relative_to(root) for root in alive)]
+            disks = Disks()  # Asked anew: a disk may have gone while it was read.
+            dropped = [
+                file
+                for file in absent
+                if any(file.path.is_relative_to(root) for root in alive) and not disks.is_away(file)
+            ]
             self._catalogue.forget_files(dropped)
-            summary.forgotten = len(dropped)
+            summary.forgotten, summary.kept = len(dropped), len(absent) - len(dropped)
         reasons = {path: self._failed[f.payload_id] for path, f in self._now.items() if f.payload_id in self._failed}
         summary.failures = [TagFailure(path, why) for path, why in sorted({**reasons, **self._lost}.items())]
         summary.failed = len(summary.failures)
@@ -254,9 +273,11 @@ class _Scan:
             elif identity.stat is None:
                 self._lost[path] = identity.failure
             else:
-                file = self._catalogue.enter_file(path, identity.stat, identity.payload_sha256, identity.metadata)
+                file = self._catalogue.enter_file(
+                    path, identity.stat, identity.payload_sha256, identity.metadata, self._disks.mount_of(path)
+                )
                 self._now[path] = file
-                if (file.payload_id, file.stat) not in self._looked_at:
+                if _content(file) not in self._looked_at:
                     self._untried.add(path)
 
     def _patience_seconds(self, path: Path) -> float:
@@ -315,6 +336,22 @@ def _stat(path: Path) -> Stat | None:
         return Stat.of(path.stat())
     except (OSError, ValueError):
         return None
+
+
+def _content(file: KnownFile) -> tuple[int, Stat]:
+    """Give what a failure is held against; a file that only got another name is the one that failed."""
+    return file.payload_id, replace(file.stat, ctime_ns=None)
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether nothing has this name; where that cannot be told, it is not."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def _duplicates(files: Iterable[KnownFile]) -> list[tuple[Path, ...]]:

@@ -65,6 +65,11 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE model ADD COLUMN base TEXT;  -- sha256 of the model that hears for it; NULL where it hears itself
     """,
+    # Version 5: when anything of a file last changed, and the disk that it lies on.
+    """
+    ALTER TABLE file ADD COLUMN ctime_ns INTEGER;  -- NULL until the next scan
+    ALTER TABLE file ADD COLUMN mount BLOB;        -- the exact bytes of the mount's absolute name; NULL likewise
+    """,
 )
 """What leads from each version to the next; a new catalogue goes through all of them."""
 

@@ -286,7 +286,7 @@ class _Condition:
             self.parameters.append(query.seconds)
             return f"coalesce(payload.duration_seconds {_COMPARISONS[query.comparison]} ?, 0)"
         if isinstance(query, Text):
-            self.parameters += [fold(_valid(query.text)), query.whole]
+            self.parameters += [fold(typed_text(query.text)), query.whole]
             return f"{'list_matches' if query.field == 'mood' else 'text_matches'}({_COLUMNS[query.field]}, ?, ?)"
         if isinstance(query, Not):
             return f"NOT {self.sql(query.part)}"
@@ -305,14 +305,14 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
-def _text(name: bytes) -> str:
+def name_text(name: bytes) -> str:
     r"""Give the name of a file as text, each byte that is no UTF-8 as ``\xNN``."""
     return name.decode("utf-8", "backslashreplace")
 
 
-def _valid(text: str) -> str:
+def typed_text(text: str) -> str:
     """Give a text that a user typed as names are compared: its bytes, too, may be no UTF-8."""
-    return _text(b"".join(_bytes(sign) for sign in text))
+    return name_text(b"".join(_bytes(sign) for sign in text))
 
 
 def _bytes(sign: str) -> bytes:
@@ -346,7 +346,7 @@ def _add_functions(connection: sqlite3.Connection, model: Model) -> list[Catalog
     def path_text(name: object) -> str:
         if not isinstance(name, bytes):
             raise damaged(model.catalogue, f"the name of a file is {name!r}, no bytes")
-        return _text(name)
+        return name_text(name)
 
     def kept(function: Callable[..., Any]) -> Callable[..., Any]:
         def called(*values: object) -> Any:

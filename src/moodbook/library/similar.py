@@ -249,13 +249,18 @@ def ends_of_arc(tracks: list[Track], source: str, target: str) -> tuple[Track, T
     """Choose where an arc begins and ends: where one tag most outweighs the other.
 
     Raises:
-        DataError: There are fewer than two tracks, or a tag is unknown.
+        DataError: There are fewer than two tracks, the tags are one, or a tag is unknown.
     """
     for tag in (source, target):
         if tracks and tag not in tracks[0].probabilities:
             raise DataError(f"there is no tag {tag!r}; the tags: {', '.join(tracks[0].probabilities)}")
-    if len(tracks) < 2 or source == target:
-        raise DataError("an arc needs two tracks and two different tags; scan more music, or ask for less")
+    if source == target:
+        raise DataError(f"an arc leads from one tag to another, and both are {source!r}; choose two")
+    if len(tracks) < 2:
+        raise DataError(
+            f"an arc needs two tracks of the catalogue that meet the query, and there are {len(tracks)}; name fewer "
+            "conditions, or scan more music"
+        )
     ordered = sorted(tracks, key=lambda track: track.probabilities[target] - track.probabilities[source])
     return ordered[0], ordered[-1]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from moodbook.model.network_engine import NetworkEngine, System, sigmoid
 from moodbook.model.precision import PrecisionChoice, processor_capabilities, resolve_precision
 from moodbook.model.runtime import load_openvino
 from moodbook.networks.config import LATENT_FRAMES, PopularityConfig
+from moodbook.processors import usable_processors
 
 Part = Literal["encoder", "head"]
 
@@ -178,13 +177,6 @@ class Engine(NetworkEngine):
     @property
     def _streams(self) -> int:
         return min(self._threads, _MOST_STREAMS)
-
-
-def usable_processors() -> int:
-    """Count the processors that this process may use."""
-    if sys.platform != "linux":
-        return os.cpu_count() or 1
-    return len(os.sched_getaffinity(0))
 
 
 def _result(running: deque[Any], idle: list[Any]) -> Float32[np.ndarray, "*_"]:

@@ -14,12 +14,12 @@ from moodbook.model import DEFAULT_MODEL
 from moodbook.model.bundle import Bundle, read_bundle
 from moodbook.model.device import DeviceChoice, open_engine
 from moodbook.model.embedding import segment_statistics
-from moodbook.model.engine import usable_processors
 from moodbook.model.listening import MOST_DECODERS, Heard, Hearing, listen_ahead, reason
 from moodbook.model.network_engine import EngineOutput
 from moodbook.model.precision import PrecisionChoice
 from moodbook.model.presence import is_music
 from moodbook.model.scores import TagFailure, TagScores, pool
+from moodbook.processors import usable_processors
 
 
 class Tagger:

@@ -265,7 +265,8 @@ class TestAfterACrash:
         for song, torn in zip(songs, (b"", b'{"event": "run", "ver'), strict=True):
             name = self.crash([song], journal, lines=0, torn=torn)
             assert read_runs(journal) == ([], [])
-            assert list(recover(journal)) == []
+            (finding,) = recover(journal)
+            assert (finding.kind, finding.run, finding.needs_care) == ("journal removed", name, False)
             assert not (journal / f"{name}.jsonl").exists()
 
     def test_in_the_midst_of_a_line(self, songs: list[Path], journal: Path) -> None:
@@ -447,6 +448,18 @@ class TestOtherPeoplesFiles:
         assert (finding.kind, finding.path, finding.needs_care) == ("journal damaged", path, True)
         undo(journal)
         assert path.read_bytes() == content
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+    def test_a_pipe_is_told_and_nobody_waits_for_it(self, songs: list[Path], journal: Path) -> None:
+        journal.mkdir()
+        pipes = [journal / f"20200101-000000-000000-abcdef.{suffix}" for suffix in ("begins", "jsonl")]
+        for pipe in pipes:
+            os.mkfifo(pipe)
+        write(journal, songs[0])
+        (finding,) = recover(journal)
+        assert (finding.kind, finding.path, finding.needs_care) == ("journal damaged", pipes[1], True)
+        assert "it is no regular file" in finding.message
+        assert all(pipe.is_fifo() for pipe in pipes)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs locks")

@@ -95,8 +95,9 @@ class TestWords:
         ("text", "message"),
         [
             ('drak = "x"', "the model does not know 'drak'; it knows calm, dark"),
-            ("dark = 3", "expected a word for 'dark'"),
-            ('dark = "a\\nb"', "expected a word for 'dark'"),
+            ("dark = 3", "expected a word of up to 100 characters for 'dark'"),
+            ('dark = "a\\nb"', "expected a word of up to 100 characters for 'dark'"),
+            (f'dark = "{"a" * 70_000}"', "expected a word of up to 100 characters for 'dark', .{1,200}$"),
             ("dark", "is no TOML file of lines like"),
             (b"\xff\xfe", "is no TOML file of lines like"),
         ],
@@ -275,7 +276,7 @@ class TestDocument:
         plan = load_plan(saved)
         assert [(task.path.name, moods(task.after)) for task in plan.tasks] == [("0.flac", ["dark"])]
         assert [(skipped.path.name, skipped.reason) for skipped in plan.skipped] == [
-            ("1.flac", "it has these words already"),
+            ("1.flac", "the plan writes nothing into it"),
             ("0.flac", "it is the same file as one before it"),
         ]
 

@@ -12,7 +12,15 @@ from moodbook.library.filetags.journal import Entry, Journal, list_runs, read_ru
 from moodbook.library.filetags.lines import Outcome
 from moodbook.library.filetags.rewrite import is_copy_name, read_fields
 
-Kind = Literal["copy removed", "file is old", "file is new", "file was changed", "run goes on", "journal damaged"]
+Kind = Literal[
+    "copy removed",
+    "file is old",
+    "file is new",
+    "file was changed",
+    "run goes on",
+    "journal damaged",
+    "journal removed",
+]
 
 _KINDS: dict[Outcome, Kind] = {
     "found old": "file is old",
@@ -73,6 +81,9 @@ def recover(folder: Path) -> Iterator[Finding]:
             run = read_run(folder, name)
             if run.is_empty:
                 journal.remove()
+                yield Finding(
+                    "journal removed", path, name, "it has no whole line: the run was cut off before any file"
+                )
                 continue
             for entry in run.entries:
                 yield from _recover_entry(entry, name, journal)

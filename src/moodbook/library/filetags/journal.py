@@ -7,10 +7,12 @@ the files themselves and adds them.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -227,7 +229,11 @@ def open_journal(
 def _remove_unbegun(folder: Path) -> None:
     """Remove the journals of runs that were cut off in their first line; only one who may write calls it."""
     for path in folder.iterdir():
-        if _is_named(path, _UNBEGUN_SUFFIX) and _is_cut_first_line(path.read_bytes().rstrip(b"\n"), path.stem):
+        if (
+            _is_named(path, _UNBEGUN_SUFFIX)
+            and path.is_file()
+            and _is_cut_first_line(path.read_bytes().rstrip(b"\n"), path.stem)
+        ):
             path.unlink()
 
 
@@ -310,6 +316,8 @@ def read_run(folder: Path, name: str) -> Run:
     if Path(name).name != name:
         raise JournalError(f"{name!r} is no name of a run")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")  # Reading a pipe can wait forever.
         whole = path.read_bytes()
     except FileNotFoundError as error:
         raise JournalError(f"there is no run {name!r} in {str(folder)!r}; `moodbook undo --list` lists them") from error

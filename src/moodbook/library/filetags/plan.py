@@ -41,6 +41,7 @@ _HAS_MOOD_ELSEWHERE = "it has a mood already, in another tag than the one that M
 _HAS_WORDS = "it has these words already"
 _NO_WORD = "no word is strong enough for it"
 _NO_MUSIC = "no music is heard in it: silence, noise or speech"
+_NOTHING_NEW = "the plan writes nothing into it"
 _MOST_FIELDS, _MOST_VALUES = 8, 1_000
 
 
@@ -107,7 +108,7 @@ class Plan:
         """Take a file in, unless it is there already, under whatever name, or would stay as it is."""
         real = os.path.realpath(task.path)
         if task.before == task.after:
-            self.skipped.append(Skipped(task.path, moods(task.before), _HAS_WORDS))
+            self.skipped.append(Skipped(task.path, moods(task.before), _HAS_WORDS if task.after else _NOTHING_NEW))
         elif real in self._named:
             self.skipped.append(Skipped(task.path, moods(task.before), "it is the same file as one before it"))
         else:

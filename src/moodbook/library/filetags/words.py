@@ -8,6 +8,9 @@ from pathlib import Path
 
 from moodbook.errors import DataError
 
+MOST_CHARACTERS = 100
+"""Of a word of the owner's own."""
+
 
 def read_words(path: Path, tags: Iterable[str]) -> dict[str, str]:
     """Read a TOML file that maps words of a model to words of the owner.
@@ -29,6 +32,9 @@ def read_words(path: Path, tags: Iterable[str]) -> dict[str, str]:
     for word, own in document.items():
         if word not in known:
             raise DataError(f"{str(path)!r}: the model does not know {word!r}; it knows {', '.join(known)}")
-        if not isinstance(own, str) or not own.isprintable():
-            raise DataError(f'{str(path)!r}: expected a word for {word!r}, or "" to drop it, got {own!r}')
+        if not isinstance(own, str) or not own.isprintable() or len(own) > MOST_CHARACTERS:
+            raise DataError(
+                f'{str(path)!r}: expected a word of up to {MOST_CHARACTERS} characters for {word!r}, or "" to drop it, '
+                f"got {own!r:.120}"
+            )
     return {word: own.strip() for word, own in document.items()}

@@ -22,7 +22,7 @@ from moodbook.library.personal.head import (
     set_aside,
     write_head,
 )
-from moodbook.library.personal.sources import Statement, read_moods, read_source
+from moodbook.library.personal.sources import MoodsFound, Statement, read_moods, read_source
 from moodbook.library.personal.suggest import Suggestion, suggest
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "FittedWords",
     "Head",
     "Losses",
+    "MoodsFound",
     "Statement",
     "Suggestion",
     "TooFew",

@@ -136,7 +136,11 @@ def gather(catalogue: Catalogue, model: Model, said: Mapping[str, Sequence[str]]
         for word in said[sha256]:
             spelling.setdefault(fold(word), word)
     words = tuple(spelling.values())
-    if not words or not known:
+    if not said:
+        raise DataError("none of the files that were named is in the catalogue; check their names, and scan them first")
+    if not words:
+        raise DataError("what was named says no word of any file; name what does: moodbook personal fit --help")
+    if not known:
         raise DataError("no word was said of any recording that the catalogue has heard; scan the music first")
     drawn: dict[str, int] = {}
     if others:

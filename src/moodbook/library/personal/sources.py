@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from moodbook import audio
-from moodbook.errors import AudioError, DataError, TagError
+from moodbook.errors import AudioError, DataError, TagError, UnsupportedTagsError
 from moodbook.files import is_folder, is_there
 from moodbook.library.catalogue import Catalogue
-from moodbook.library.filetags.fields import scores
+from moodbook.library.filetags.apply import read_runs
+from moodbook.library.filetags.fields import moods, scores
 from moodbook.library.filetags.rewrite import read_fields
+from moodbook.library.filetags.words import MOST_CHARACTERS
 from moodbook.library.playlist import read_m3u8
 from moodbook.library.query import Text
 from moodbook.library.search import search
+from moodbook.model.scores import TagFailure
 
 UNANSWERED = "?"
 """What stands for the words of a track that nobody has listened to yet; such a row says nothing."""
 SEPARATOR = ";"
 """Between the words of a track in a CSV file."""
 PLAYLISTS = (".m3u8", ".m3u")
-MOST_CHARACTERS = 100
-"""Of a word."""
+_UNTOLD = (
+    "Moodbook has written into its mood, and the journal does not tell which words. Name those of yours in a CSV file."
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,21 @@ class Statement:
 
     path: Path
     words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MoodsFound:
+    """What the moods that stand in files say.
+
+    Attributes:
+        statements: The owner's words.
+        written: How many files have no words but Moodbook's.
+        unclear: Files of which it cannot be told whose words they have, and why.
+    """
+
+    statements: list[Statement]
+    written: int
+    unclear: list[TagFailure]
 
 
 def read_source(source: str) -> list[Statement]:
@@ -72,6 +92,8 @@ def read_source(source: str) -> list[Statement]:
         hint = ""
         if is_folder(path) and not named:
             hint = f"; its folders' names would be the words. For one word for all of it: WORD='{path}'"
+        elif path.suffix.lower() in PLAYLISTS:
+            hint = "; what it names on the network is left out"
         raise DataError(f"'{path}' names no music, so nothing can be learned from it{hint}")
     return [Statement(found.path, tuple(check_word(word, path) for word in found.words)) for found in statements]
 
@@ -92,35 +114,56 @@ def check_word(word: str, where: object) -> str:
     return clean
 
 
-def read_moods(catalogue: Catalogue) -> tuple[list[Statement], int]:
+def read_moods(catalogue: Catalogue, journals: Path) -> MoodsFound:
     """Take the moods that stand in the files of the catalogue as the owner's words.
 
-    Moods that Moodbook has written would teach a model its own words again: files that hold its scores are left out.
+    Words that Moodbook has written would teach a model its own words again. A file that holds its scores has them; the
+    journal tells them from the owner's.
 
-    Returns:
-        The statements, and the number of files that were left out.
+    Args:
+        catalogue: Whose files.
+        journals: The folder of the journals of what was written.
 
     Raises:
         CatalogueError: It cannot be read.
+        JournalError: The folder cannot be listed.
     """
-    statements, written = [], 0
+    statements: list[Statement] = []
+    unclear: list[TagFailure] = []
+    written = 0
+    put = _words_put(journals)
     for track in search(catalogue, Text("mood", "", whole=False), sort="path"):
-        if _is_ours(track.path):
-            written += 1
-        else:
-            # Many programs write several moods into one value.
-            words = [word.strip() for mood in track.moods for word in mood.split(SEPARATOR)]
-            words = [word for word in words if word not in ("", UNANSWERED)]
-            if words:  # A field without a word says nothing, not that none of them fits.
-                statements.append(Statement(track.path, tuple(word[:MOST_CHARACTERS] for word in words)))
-    return statements, written
+        # Many programs write several moods into one value.
+        words = [word.strip() for mood in track.moods for word in mood.split(SEPARATOR)]
+        words = [word for word in words if word not in ("", UNANSWERED)]
+        if not words:
+            continue  # A field without a word says nothing, not that none of them fits.
+        try:
+            is_written = scores(read_fields(track.path)) is not None
+        except UnsupportedTagsError:
+            is_written = False  # Moodbook writes no tags of this kind.
+        except (AudioError, TagError) as error:
+            unclear.append(TagFailure(track.path, error.reason))
+            continue
+        if is_written:
+            if track.payload_sha256 not in put:
+                unclear.append(TagFailure(track.path, _UNTOLD))
+                continue
+            words = [word for word in words if word.casefold() not in put[track.payload_sha256]]
+            written += not words
+        if words:
+            statements.append(Statement(track.path, tuple(word[:MOST_CHARACTERS] for word in words)))
+    return MoodsFound(statements, written, unclear)
 
 
-def _is_ours(path: Path) -> bool:
-    try:
-        return scores(read_fields(path)) is not None
-    except (AudioError, TagError):
-        return False  # Tags of a kind that Moodbook does not write.
+def _words_put(journals: Path) -> dict[str, set[str]]:
+    """Give, by the hash of the music, the words that Moodbook put into its files; none if a journal is damaged."""
+    runs, damaged = read_runs(journals)
+    put: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in (entry for run in runs if run.command == "write" for entry in run.entries):
+        before, after = ({word.casefold() for word in moods(side)} for side in (entry.task.before, entry.task.after))
+        put[entry.task.payload] |= after - before
+    return {} if damaged else dict(put)
 
 
 def _of_folder(folder: Path, word: str) -> list[Statement]:

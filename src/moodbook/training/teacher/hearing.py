@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +25,7 @@ from moodbook.datasets.dataset import Track
 from moodbook.datasets.rowstore import Layout, RowWriter, locked, open_rows, reopen_rows, require_space
 from moodbook.errors import TrainingError
 from moodbook.features import HOP_LENGTH, SAMPLE_RATE, SEGMENT_FRAMES
+from moodbook.processors import usable_processors
 from moodbook.training.teacher.musicnn import HOP_LENGTH as TEACHER_HOP
 from moodbook.training.teacher.musicnn import N_MELS, musicnn_log_mel
 from moodbook.training.teacher.musicnn import SAMPLE_RATE as TEACHER_RATE
@@ -143,7 +143,7 @@ def _compute(
 
 def _in_order(tracks: Sequence[tuple[Path, int]]) -> Iterator[Float16[np.ndarray, "segments 1488 96"]]:
     """Compute tracks in threads, a few ahead of what is taken."""
-    workers = os.cpu_count() or 1
+    workers = usable_processors()
     waiting: deque[Future[Float16[np.ndarray, "segments 1488 96"]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="teacher") as pool:
         try:
