@@ -7,13 +7,15 @@
 
 The tables go to standard output and, where a benchmark hands them over, into docs/performance.md between the lines
 ``<!-- NAME -->`` and ``<!-- end -->``; the figures behind them go to docs/performance.json, with the features of the
-machine.
+machine and its load average before and after. A benchmark that lacks something to measure (MOODBOOK_MACLEOD: the folder
+of the data set macleod; MOODBOOK_PEERS: see end_to_end.py) says what, and the tables that are there stay as they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,7 +27,18 @@ from measuring import RESULT_MARK
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 FIGURES = HERE.parent / "docs" / "performance.json"
-BENCHMARKS = ("front_end", "encoder", "recurrent_head", "precision", "end_to_end", "training", "scaling", "install")
+BENCHMARKS = (
+    "front_end",
+    "encoder",
+    "recurrent_head",
+    "precision",
+    "warm",
+    "end_to_end",
+    "training",
+    "sub_pixel",
+    "scaling",
+    "install",
+)
 OTHERS = ("audit_power", "load_lists", "similar", "table_2", "training_step")
 """Slow, or about something else: run when they are named."""
 
@@ -33,16 +46,24 @@ OTHERS = ("audit_power", "load_lists", "similar", "table_2", "training_step")
 def run(name: str, rounds: int | None) -> dict[str, Any] | None:
     """Run a benchmark, show what it prints, and give what it hands over; None where it fails."""
     command = [sys.executable, str(HERE / f"{name}.py"), *(["--rounds", str(rounds)] if rounds else [])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE.parent)
-    assert process.stdout is not None
+    before = load_average()
     found: dict[str, Any] = {"tables": []}
-    for line in process.stdout:
-        if line.startswith(RESULT_MARK):
-            found = json.loads(line.removeprefix(RESULT_MARK))
-        else:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-    return found if process.wait() == 0 else None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE.parent) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(RESULT_MARK):
+                found = json.loads(line.removeprefix(RESULT_MARK))
+            else:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+    if process.returncode != 0:
+        return None
+    return {**found, "load_average": {"before": before, "after": load_average()}}
+
+
+def load_average() -> list[float]:
+    """Give how many programs wanted a processor over the last 1, 5 and 15 minutes; nothing where the system cannot."""
+    return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else []
 
 
 def fill_in(page: str, table: dict[str, Any]) -> str:
@@ -64,6 +85,7 @@ def keep(name: str, found: dict[str, Any]) -> None:
     figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     figures[name] = {
         "machine": found["machine"],
+        "load_average": found["load_average"],
         "tables": {table["name"]: table["figures"] for table in found["tables"]},
     }
     FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
@@ -77,17 +99,21 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := sorted({*options.names} - {*BENCHMARKS, *OTHERS}):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join((*BENCHMARKS, *OTHERS))}")
-    failed = []
+    failed, incomplete = [], []
     for name in options.names or BENCHMARKS:
         print(f"\n## {name}\n", flush=True)
         found = run(name, options.rounds)
         if found is None:
             failed.append(name)
+        elif found["tables"] and found["missing"]:
+            incomplete += [f"{name}: {what}" for what in found["missing"]]
         elif found["tables"] and not options.no_write:
             keep(name, found)
     if failed:
         sys.stderr.write(f"these benchmarks failed: {', '.join(failed)}\n")
-    return 1 if failed else 0
+    for what in incomplete:
+        sys.stderr.write(f"not kept, the tables stay as they are: {what}\n")
+    return 1 if failed or incomplete else 0
 
 
 if __name__ == "__main__":

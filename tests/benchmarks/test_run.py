@@ -1,0 +1,53 @@
+"""`make bench` keeps what it finds, and what it had where something to measure is missing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+PAGE = "# Page\n\n<!-- speed -->\n| x |\n|---|\n| old |\n<!-- end -->\n"
+BENCHMARK = """
+from measuring import Table, hand_over
+table = Table("speed", ("x",)).begin()
+table.add(("new",), x=1)
+hand_over(table, missing={missing})
+"""
+
+
+@pytest.fixture
+def bench(benchmark, tmp_path, monkeypatch):
+    runner = benchmark("run")
+    (tmp_path / "performance.md").write_text(PAGE)
+    (tmp_path / "performance.json").write_text("{}")
+    monkeypatch.setenv("PYTHONPATH", str(runner.HERE))
+    for name, value in (("PAGE", "performance.md"), ("FIGURES", "performance.json"), ("HERE", "programs/.")):
+        monkeypatch.setattr(runner, name, tmp_path / value)
+    monkeypatch.setattr(runner, "BENCHMARKS", ("speed",))
+    monkeypatch.setattr(runner.sys, "argv", ["run.py"])
+    (tmp_path / "programs").mkdir()
+
+    def run(missing: list[str]) -> int:
+        (tmp_path / "programs" / "speed.py").write_text(BENCHMARK.format(missing=missing))
+        return runner.main()
+
+    return run
+
+
+def test_tables_and_figures_are_kept_with_the_load_of_the_machine(bench, tmp_path):
+    assert bench([]) == 0
+
+    assert "| new |" in (tmp_path / "performance.md").read_text()
+    figures = json.loads((tmp_path / "performance.json").read_text())["speed"]
+    assert figures["tables"] == {"speed": [{"x": 1}]}
+    assert figures["load_average"].keys() == {"before", "after"}
+    assert all(len(loads) == 3 for loads in figures["load_average"].values())
+
+
+def test_without_all_there_is_to_measure_the_tables_stay_and_it_says_what_is_missing(bench, tmp_path, capsys):
+    assert bench(["the data: set MOODBOOK_DATA to its folder"]) == 1
+
+    assert (tmp_path / "performance.md").read_text() == PAGE
+    assert json.loads((tmp_path / "performance.json").read_text()) == {}
+    said = capsys.readouterr().err
+    assert "the tables stay as they are: speed: the data: set MOODBOOK_DATA to its folder" in said
