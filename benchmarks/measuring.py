@@ -2,9 +2,9 @@
 
 A shared machine slows down and speeds up from second to second. Each round therefore runs every side once, and a ratio
 is the median of the ratios of the rounds: what hits one round drops out. A neighbour that is there all the time does
-not: it hits a side whose threads wait for each other at every layer harder than the other. Every side therefore carries
-its processor time (user and system) beside its wall time, and `run.py` keeps the load average of the machine from
-before and after.
+not: it hits a side whose threads wait for each other at every layer harder than the other, and threads that wait by
+spinning take processor time for it. Every side carries its processor time (user and system) beside its wall time, and
+`run.py` keeps the load average from before and after, and how many processors other programs took in between.
 """
 
 from __future__ import annotations

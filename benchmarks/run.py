@@ -7,8 +7,9 @@
 
 The tables go to standard output and, where a benchmark hands them over, into docs/performance.md between the lines
 ``<!-- NAME -->`` and ``<!-- end -->``; the figures behind them go to docs/performance.json, with the features of the
-machine and its load average before and after. A benchmark that lacks something to measure (MOODBOOK_MACLEOD: the folder
-of the data set macleod; MOODBOOK_PEERS: see end_to_end.py) says what, and the tables that are there stay as they are.
+machine, its load average before and after, and how many processors other programs took meanwhile. A benchmark that
+lacks something to measure (MOODBOOK_MACLEOD: the folder of the data set macleod; MOODBOOK_PEERS: see end_to_end.py)
+says what, and the tables that are there stay as they are.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from measuring import RESULT_MARK
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 FIGURES = HERE.parent / "docs" / "performance.json"
+STAT = Path("/proc/stat")
 BENCHMARKS = (
     "front_end",
     "encoder",
@@ -46,7 +49,7 @@ OTHERS = ("audit_power", "load_lists", "similar", "table_2", "training_step")
 def run(name: str, rounds: int | None) -> dict[str, Any] | None:
     """Run a benchmark, show what it prints, and give what it hands over; None where it fails."""
     command = [sys.executable, str(HERE / f"{name}.py"), *(["--rounds", str(rounds)] if rounds else [])]
-    before = load_average()
+    before, others = load_average(), OtherPrograms()
     found: dict[str, Any] = {"tables": []}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE.parent) as process:
         assert process.stdout is not None
@@ -58,7 +61,39 @@ def run(name: str, rounds: int | None) -> dict[str, Any] | None:
                 sys.stdout.flush()
     if process.returncode != 0:
         return None
-    return {**found, "load_average": {"before": before, "after": load_average()}}
+    taken = others.processors()
+    if taken is not None:
+        print(f"\nother programs took {taken:.2f} processors meanwhile")
+    return {**found, "load_average": {"before": before, "after": load_average()}, "processors_of_others": taken}
+
+
+class OtherPrograms:
+    """How busy the machine is with what this program has not started, from now on."""
+
+    def __init__(self) -> None:
+        self._start, self._busy, self._own = time.perf_counter(), busy_seconds(), own_seconds()
+
+    def processors(self) -> float | None:
+        """Give how many processors others took on average; None where the system does not say."""
+        busy = busy_seconds()
+        if busy is None or self._busy is None:
+            return None
+        others = busy - self._busy - (own_seconds() - self._own)
+        return round(max(0.0, others) / (time.perf_counter() - self._start), 2)
+
+
+def busy_seconds() -> float | None:
+    """Read what all processors have done, what other guests of the host have stolen included; None if not on Linux."""
+    if not STAT.is_file():
+        return None
+    user, nice, system, _, _, interrupts, soft, stolen = map(int, STAT.read_text().split()[1:9])
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds() -> float:
+    """Give the processor time of this program and of what it has started and seen end."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def load_average() -> list[float]:
@@ -86,6 +121,7 @@ def keep(name: str, found: dict[str, Any]) -> None:
     figures[name] = {
         "machine": found["machine"],
         "load_average": found["load_average"],
+        "processors_of_others": found["processors_of_others"],
         "tables": {table["name"]: table["figures"] for table in found["tables"]},
     }
     FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")

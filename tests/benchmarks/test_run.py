@@ -42,6 +42,22 @@ def test_tables_and_figures_are_kept_with_the_load_of_the_machine(bench, tmp_pat
     assert figures["tables"] == {"speed": [{"x": 1}]}
     assert figures["load_average"].keys() == {"before", "after"}
     assert all(len(loads) == 3 for loads in figures["load_average"].values())
+    assert figures["processors_of_others"] >= 0
+
+
+def test_what_others_do_is_told_from_what_was_started_here(benchmark, tmp_path, monkeypatch):
+    runner = benchmark("run")
+    stat, clock, own = tmp_path / "stat", iter([100.0, 110.0]), iter([7.0, 10.0])
+    ticks = runner.os.sysconf("SC_CLK_TCK")
+    monkeypatch.setattr(runner, "STAT", stat)
+    monkeypatch.setattr(runner.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(runner, "own_seconds", lambda: next(own))
+
+    stat.write_text("cpu  0 0 0 5 5 0 0 0 0 0\n")
+    others = runner.OtherPrograms()
+    stat.write_text(f"cpu  {6 * ticks} 0 {ticks} 99 99 0 0 {ticks} 0 0\n")
+
+    assert others.processors() == 0.5  # Eight seconds, three of them ours, in ten.
 
 
 def test_without_all_there_is_to_measure_the_tables_stay_and_it_says_what_is_missing(bench, tmp_path, capsys):
