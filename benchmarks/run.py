@@ -4,6 +4,7 @@
     python benchmarks/run.py encoder training    some of them
     python benchmarks/run.py --no-write ...      only print
     python benchmarks/run.py --rounds 1 scaling  fewer rounds, or more, for benchmarks that have them
+    python benchmarks/run.py --full scaling      the largest sizes too, for benchmarks that have them
 
 The tables go to standard output and, where a benchmark hands them over, into docs/performance.md between the lines
 ``<!-- NAME -->`` and ``<!-- end -->``; the figures behind them go to docs/performance.json, with the features of the
@@ -46,9 +47,9 @@ OTHERS = ("audit_power", "load_lists", "similar", "table_2", "training_step")
 """Slow, or about something else: run when they are named."""
 
 
-def run(name: str, rounds: int | None) -> dict[str, Any] | None:
+def run(name: str, arguments: list[str]) -> dict[str, Any] | None:
     """Run a benchmark, show what it prints, and give what it hands over; None where it fails."""
-    command = [sys.executable, str(HERE / f"{name}.py"), *(["--rounds", str(rounds)] if rounds else [])]
+    command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
     before, others = load_average(), OtherPrograms()
     found: dict[str, Any] = {"tables": []}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE.parent) as process:
@@ -131,14 +132,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--rounds", type=int, metavar="N", help="of the named benchmarks, instead of their own number")
+    parser.add_argument("--full", action="store_true", help="the largest sizes too, of the named benchmarks")
     parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md as it is")
     options = parser.parse_args()
     if unknown := sorted({*options.names} - {*BENCHMARKS, *OTHERS}):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join((*BENCHMARKS, *OTHERS))}")
+    arguments = ["--rounds", str(options.rounds)] if options.rounds else []
+    arguments += ["--full"] if options.full else []
     failed, incomplete = [], []
     for name in options.names or BENCHMARKS:
         print(f"\n## {name}\n", flush=True)
-        found = run(name, options.rounds)
+        found = run(name, arguments)
         if found is None:
             failed.append(name)
         elif found["tables"] and found["missing"]:

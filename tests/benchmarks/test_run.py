@@ -8,10 +8,12 @@ import pytest
 
 PAGE = "# Page\n\n<!-- speed -->\n| x |\n|---|\n| old |\n<!-- end -->\n"
 BENCHMARK = """
+import sys
 from measuring import Table, hand_over
 table = Table("speed", ("x",)).begin()
 table.add(("new",), x=1)
 hand_over(table, missing={missing})
+print("called with", *sys.argv[1:])
 """
 
 
@@ -24,10 +26,10 @@ def bench(benchmark, tmp_path, monkeypatch):
     for name, value in (("PAGE", "performance.md"), ("FIGURES", "performance.json"), ("HERE", "programs/.")):
         monkeypatch.setattr(runner, name, tmp_path / value)
     monkeypatch.setattr(runner, "BENCHMARKS", ("speed",))
-    monkeypatch.setattr(runner.sys, "argv", ["run.py"])
     (tmp_path / "programs").mkdir()
 
-    def run(missing: list[str]) -> int:
+    def run(missing: list[str], *arguments: str) -> int:
+        monkeypatch.setattr(runner.sys, "argv", ["run.py", *arguments])
         (tmp_path / "programs" / "speed.py").write_text(BENCHMARK.format(missing=missing))
         return runner.main()
 
@@ -58,6 +60,12 @@ def test_what_others_do_is_told_from_what_was_started_here(benchmark, tmp_path, 
     stat.write_text(f"cpu  {6 * ticks} 0 {ticks} 99 99 0 0 {ticks} 0 0\n")
 
     assert others.processors() == 0.5  # Eight seconds, three of them ours, in ten.
+
+
+def test_sizes_and_rounds_are_passed_on(bench, capsys):
+    assert bench([], "--rounds", "2", "--full", "speed") == 0
+
+    assert "called with --rounds 2 --full\n" in capsys.readouterr().out
 
 
 def test_without_all_there_is_to_measure_the_tables_stay_and_it_says_what_is_missing(bench, tmp_path, capsys):
