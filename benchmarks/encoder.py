@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import statistics
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
-from measuring import Table, hand_over, interleave, ratio, seconds
+from measuring import Table, hand_over, interleave, median, ratio, timed
 from music import RECORDINGS
 
 from moodbook import audio
@@ -77,7 +76,8 @@ def main() -> None:
             for path in sorted(RECORDINGS.glob("*.opus"))
         ]
     )
-    columns = ("width", "engine", "ms a segment", "GFLOP/s", "times as fast as plain torch", "codes that change")
+    columns = ("width", "engine", "ms a segment", "GFLOP/s", "times as fast as plain torch")
+    columns += ("ms of processor time", "in processor time", "codes that change")
     table = Table("encoder", columns).begin()
     for name, system in systems(options.width).items():
         bundled = name.endswith("bundled")
@@ -89,27 +89,31 @@ def main() -> None:
         one = music[:1]
         for call in calls.values():
             call(one)
-        sides = {key: seconds(functools.partial(call, one)) for key, call in calls.items()}
+        sides = {key: timed(functools.partial(call, one)) for key, call in calls.items()}
         found = interleave(sides, options.rounds)
         exact = eager(music) if bundled else None
         for key, values in found.items():
-            median = statistics.median(values)
+            cost = median(values)
             changed = None if exact is None else float((calls[key](music) != exact).mean())
             faster = ratio(found["plain torch, f32"], values)
             table.add(
                 (
                     name,
                     key,
-                    f"{1e3 * median:.0f}",
-                    f"{gigaflop / median:.0f}",
-                    f"{faster:.1f}",
+                    f"{1e3 * cost.seconds:.0f}",
+                    f"{gigaflop / cost.seconds:.0f}",
+                    f"{faster.seconds:.1f}",
+                    f"{1e3 * cost.processor_seconds:.0f}",
+                    f"{faster.processor_seconds:.1f}",
                     "" if changed is None else f"{changed:.2%}",
                 ),
                 width=name,
                 engine=key,
-                ms=1e3 * median,
-                gigaflop_per_second=gigaflop / median,
-                ratio=faster,
+                ms=1e3 * cost.seconds,
+                gigaflop_per_second=gigaflop / cost.seconds,
+                ratio=faster.seconds,
+                processor_ms=1e3 * cost.processor_seconds,
+                processor_ratio=faster.processor_seconds,
                 codes_changed=changed,
             )
     hand_over(table)

@@ -10,7 +10,8 @@ whole tracks, and so do the others. FOLDER holds a virtual environment for each 
     FOLDER/musicnn/bin/pip install --no-deps musicnn
 
 A peer that is not there is left out. All are run as they are published: VibeNet by its command line, musicnn by its
-`top_tags`. What they say of the music is not compared: musicnn 0.1.0 says the same of every file on a current numpy.
+`top_tags`, which builds its network again for every file (`warm.py` runs it in one session). What they say of the music
+is not compared: musicnn 0.1.0 says the same of every file on a current numpy.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import Finished, Table, hand_over, ratio, run_program
+from measuring import Finished, Table, hand_over, median, ratio, run_program
 from music import write_music
 
 FILES, SECONDS, LONG_SECONDS = 20, 30, 300
 MUSICNN = "import sys; from musicnn.tagger import top_tags; [top_tags(path, 'MSD_musicnn', 3) for path in sys.argv[1:]]"
+MUSICNN_ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 REFERENCE = "plain torch, f32"
+PEERS = ("vibenet", "musicnn")
 
 
 def commands(peers: Path | None) -> dict[str, tuple[list[str], dict[str, str]]]:
@@ -36,18 +39,25 @@ def commands(peers: Path | None) -> dict[str, tuple[list[str], dict[str, str]]]:
     found = {
         f"Moodbook, {precision}": ([*moodbook, "--precision", precision], {})
         for precision in ("f32", "bf16", "int8")
-        if precision != "bf16" or _has_bf16()
+        if precision != "bf16" or has_bf16()
     }
     found[REFERENCE] = ([sys.executable, str(Path(__file__).with_name("plain_pipeline.py"))], {})
     if peers is not None and (peers / "vibenet").is_dir():
         found["VibeNet"] = ([str(peers / "vibenet/bin/vibenet"), "--quiet", "--format", "json"], {})
     if peers is not None and (peers / "musicnn").is_dir():
-        quiet = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        found["musicnn"] = ([str(peers / "musicnn/bin/python"), "-W", "ignore", "-c", MUSICNN], quiet)
+        found["musicnn"] = ([str(peers / "musicnn/bin/python"), "-W", "ignore", "-c", MUSICNN], MUSICNN_ENVIRONMENT)
     return found
 
 
-def _has_bf16() -> bool:
+def missing_peers(peers: Path | None) -> list[str]:
+    """Say which peers are not here to be measured."""
+    if peers is None:
+        return [f"no peers ({', '.join(PEERS)}): set MOODBOOK_PEERS to their folder; benchmarks/end_to_end.py says how"]
+    return [f"there is no environment '{peers / name}'" for name in PEERS if not (peers / name).is_dir()]
+
+
+def has_bf16() -> bool:
+    """Say whether this processor multiplies bf16."""
     from moodbook.model.precision import processor_capabilities
 
     return "BF16" in processor_capabilities()
@@ -59,7 +69,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=os.environ.get("MOODBOOK_PEERS"))
     options = parser.parse_args()
     programs = commands(options.peers)
-    columns = ("program", "s", "s of processor time", "peak MiB", f"times as fast as {REFERENCE}")
+    columns = ("program", "s", f"times as fast as {REFERENCE}", "s of processor time", "in processor time", "peak MiB")
     tables = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -79,29 +89,28 @@ def main() -> None:
                     if number:  # The first round fills the system's cache of files, and numba's of compiled code.
                         runs[program].append(finished)
             table = Table(task, columns).begin()
-            reference = [run.seconds for run in runs[REFERENCE]]
-            for program, finished_runs in runs.items():
-                walls = [run.seconds for run in finished_runs]
-                processor = statistics.median(run.processor_seconds for run in finished_runs)
-                peak = statistics.median(run.peak_mib for run in finished_runs)
-                faster = ratio(reference, walls)
+            for program, finished in runs.items():
+                cost, faster = median(finished), ratio(runs[REFERENCE], finished)
+                peak = statistics.median(run.peak_mib for run in finished)
                 table.add(
                     (
                         program,
-                        f"{statistics.median(walls):.2f}",
-                        f"{processor:.2f}",
+                        f"{cost.seconds:.2f}",
+                        f"{faster.seconds:.2f}",
+                        f"{cost.processor_seconds:.2f}",
+                        f"{faster.processor_seconds:.2f}",
                         f"{peak:.0f}",
-                        f"{faster:.2f}",
                     ),
                     program=program,
-                    seconds=statistics.median(walls),
-                    fastest_seconds=min(walls),
-                    processor_seconds=processor,
+                    seconds=cost.seconds,
+                    fastest_seconds=min(run.seconds for run in finished),
+                    ratio=faster.seconds,
+                    processor_seconds=cost.processor_seconds,
+                    processor_ratio=faster.processor_seconds,
                     peak_mib=peak,
-                    ratio=faster,
                 )
             tables.append(table)
-    hand_over(*tables)
+    hand_over(*tables, missing=missing_peers(options.peers))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -18,7 +17,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import librosa
 import numpy as np
-from measuring import Table, hand_over, interleave, ratio, seconds
+from measuring import Table, hand_over, interleave, median, ratio, timed
 from music import write_music
 
 from moodbook import audio
@@ -41,34 +40,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    table = Table(
-        "front-end", ("file", "Moodbook, ms", "librosa, ms", "times as fast", "largest difference of the log-mel")
-    ).begin()
+    columns = ("file", "Moodbook, ms", "librosa, ms", "times as fast", "Moodbook, ms of processor time")
+    columns += ("librosa, ms of processor time", "in processor time", "largest difference of the log-mel")
+    table = Table("front-end", columns).begin()
     with tempfile.TemporaryDirectory() as folder:
         for suffix in ("mp3", "ogg", "flac"):
             for length, duration in LENGTHS.items():
                 path = write_music(Path(folder) / f"{duration}.{suffix}", duration)
                 difference = float(np.abs(ours(path)[0] - librosas(path)).max())
                 sides = {
-                    "ours": seconds(functools.partial(ours, path)),
-                    "librosa": seconds(functools.partial(librosas, path)),
+                    "ours": timed(functools.partial(ours, path)),
+                    "librosa": timed(functools.partial(librosas, path)),
                 }
                 found = interleave(sides, options.rounds)
                 faster = ratio(found["librosa"], found["ours"])
-                ms = {side: 1e3 * statistics.median(values) for side, values in found.items()}
+                cost = {side: median(costs) for side, costs in found.items()}
                 table.add(
                     (
                         f"{suffix}, {length}",
-                        f"{ms['ours']:.0f}",
-                        f"{ms['librosa']:.0f}",
-                        f"{faster:.1f}",
+                        f"{1e3 * cost['ours'].seconds:.0f}",
+                        f"{1e3 * cost['librosa'].seconds:.0f}",
+                        f"{faster.seconds:.1f}",
+                        f"{1e3 * cost['ours'].processor_seconds:.0f}",
+                        f"{1e3 * cost['librosa'].processor_seconds:.0f}",
+                        f"{faster.processor_seconds:.1f}",
                         f"{difference:.0e}",
                     ),
                     file=suffix,
                     duration_seconds=duration,
-                    ours_ms=ms["ours"],
-                    librosa_ms=ms["librosa"],
-                    ratio=faster,
+                    ours_ms=1e3 * cost["ours"].seconds,
+                    librosa_ms=1e3 * cost["librosa"].seconds,
+                    ratio=faster.seconds,
+                    ours_processor_ms=1e3 * cost["ours"].processor_seconds,
+                    librosa_processor_ms=1e3 * cost["librosa"].processor_seconds,
+                    processor_ratio=faster.processor_seconds,
                     largest_difference=difference,
                 )
     hand_over(table)

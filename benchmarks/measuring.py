@@ -1,7 +1,10 @@
 """How every benchmark measures: side by side, on the same files, as ratios; and how it hands its figures over.
 
 A shared machine slows down and speeds up from second to second. Each round therefore runs every side once, and a ratio
-is the median of the ratios of the rounds: what slows both sides cancels, what hits one round drops out.
+is the median of the ratios of the rounds: what hits one round drops out. A neighbour that is there all the time does
+not: it hits a side whose threads wait for each other at every layer harder than the other, and threads that wait by
+spinning take processor time for it. Every side carries its processor time (user and system) beside its wall time, and
+`run.py` keeps the load average from before and after, and how many processors other programs took in between.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 RESULT_MARK = "RESULT "
 """What the line begins with on which a benchmark prints its tables for `run.py`."""
@@ -55,9 +58,15 @@ class Table:
         return self
 
 
-def hand_over(*tables: Table) -> None:
-    """Print tables for `run.py`, with what they were measured on."""
-    print(RESULT_MARK + json.dumps({"machine": machine(), "tables": [asdict(table) for table in tables]}))
+def hand_over(*tables: Table, missing: Sequence[str] = ()) -> None:
+    """Print tables for `run.py`, with what they were measured on.
+
+    Args:
+        tables: What was found.
+        missing: What was not here to be measured, a sentence each; `run.py` then keeps the tables that it has.
+    """
+    found = {"machine": machine(), "tables": [asdict(table) for table in tables], "missing": list(missing)}
+    print(RESULT_MARK + json.dumps(found))
 
 
 def machine() -> dict[str, Any]:
@@ -80,44 +89,80 @@ def machine() -> dict[str, Any]:
     }
 
 
-def interleave(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Run every side once a round; give what each returned, by side. Every second round goes the other way round."""
-    found: dict[str, list[float]] = {side: [] for side in sides}
+@dataclass(frozen=True)
+class Cost:
+    """What a piece of work took.
+
+    Attributes:
+        seconds: By the clock.
+        processor_seconds: Of all processors, user and system.
+    """
+
+    seconds: float
+    processor_seconds: float
+
+
+@dataclass(frozen=True)
+class Finished(Cost):
+    """What a program took from its start to its end, its children's time included.
+
+    Attributes:
+        peak_mib: Most memory that it had at once.
+    """
+
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as much one side took as the other.
+
+    Attributes:
+        seconds: By the clock.
+        processor_seconds: In processor time.
+    """
+
+    seconds: float
+    processor_seconds: float
+
+
+SomeCost = TypeVar("SomeCost", bound=Cost)
+
+
+def interleave(sides: Mapping[str, Callable[[], SomeCost]], rounds: int) -> dict[str, list[SomeCost]]:
+    """Run every side once a round; give what each took, by side. Every second round goes the other way round."""
+    found: dict[str, list[SomeCost]] = {side: [] for side in sides}
     for number in range(rounds):
         for side in list(sides) if number % 2 == 0 else list(sides)[::-1]:
             found[side].append(sides[side]())
     return found
 
 
-def ratio(slower: Sequence[float], faster: Sequence[float]) -> float:
-    """Give the median over the rounds of how many times as long one side took as the other."""
-    return statistics.median(a / b for a, b in zip(slower, faster, strict=True))
+def median(costs: Sequence[Cost]) -> Cost:
+    """Give the medians over the rounds."""
+    return Cost(
+        statistics.median(cost.seconds for cost in costs), statistics.median(cost.processor_seconds for cost in costs)
+    )
 
 
-def seconds(call: Callable[[], object]) -> Callable[[], float]:
-    """Make a side of a call: it returns how long it took."""
+def ratio(slower: Sequence[Cost], faster: Sequence[Cost]) -> Ratio:
+    """Give the medians over the rounds of how many times as much one side took as the other."""
+    rounds = list(zip(slower, faster, strict=True))
+    return Ratio(
+        statistics.median(a.seconds / b.seconds for a, b in rounds),
+        statistics.median(a.processor_seconds / b.processor_seconds for a, b in rounds),
+    )
 
-    def timed() -> float:
-        start = time.perf_counter()
+
+def timed(call: Callable[[], object]) -> Callable[[], Cost]:
+    """Make a side of a call in this process."""
+
+    def measured() -> Cost:
+        start, processor = time.perf_counter(), time.process_time()
         call()
-        return time.perf_counter() - start
+        return Cost(time.perf_counter() - start, time.process_time() - processor)
 
-    return timed
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A program that has ended.
-
-    Attributes:
-        seconds: From its start to its end.
-        processor_seconds: Of all processors, its children's included.
-        peak_mib: Most memory that it had at once.
-    """
-
-    seconds: float
-    processor_seconds: float
-    peak_mib: float
+    return measured
 
 
 def run_program(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Finished:

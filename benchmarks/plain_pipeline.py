@@ -9,6 +9,7 @@ batch, the mean over them. The scores are Moodbook's to 1e-4. Prints the three s
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import librosa
 import numpy as np
@@ -19,13 +20,15 @@ from moodbook.model.bundle import read_bundle
 from moodbook.networks.tagger import build_network
 
 
-def main() -> None:
+def load() -> Callable[[str], np.ndarray]:
+    """Give what turns a file into the probabilities of the bundled model's tags."""
     bundle = read_bundle("open")
     network = build_network(bundle.network, len(bundle.tags))
     network.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in bundle.weights.items()}, strict=False)
     network.eval()
     network.fix_vqvae()
-    for path in sys.argv[1:]:
+
+    def tag(path: str) -> np.ndarray:
         waveform, _ = librosa.load(path, sr=SAMPLE_RATE, res_type="soxr_hq")
         power = librosa.feature.melspectrogram(y=waveform, sr=SAMPLE_RATE)
         log_mel = np.log(1 + 10_000 * power) * (1.8 / 19.0114) - 0.9
@@ -36,8 +39,17 @@ def main() -> None:
         weights = np.minimum(frames - SEGMENT_FRAMES * np.arange(count), SEGMENT_FRAMES) / SEGMENT_FRAMES
         with torch.inference_mode():
             taggram = network(torch.from_numpy(np.ascontiguousarray(segments))).logits.sigmoid().numpy()
-        scores = np.average(taggram, axis=0, weights=weights)
-        best = ", ".join(f"{bundle.tags.names[tag]} {scores[tag]:.4f}" for tag in np.argsort(-scores)[:3])
+        scores: np.ndarray = np.average(taggram, axis=0, weights=weights)
+        return scores
+
+    return tag
+
+
+def main() -> None:
+    tag, tags = load(), read_bundle("open").tags.names
+    for path in sys.argv[1:]:
+        scores = tag(path)
+        best = ", ".join(f"{tags[number]} {scores[number]:.4f}" for number in np.argsort(-scores)[:3])
         print(f"{path}: {best}")
 
 

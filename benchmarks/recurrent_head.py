@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import statistics
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
-from measuring import Table, hand_over, interleave, ratio, seconds
+from measuring import Table, hand_over, interleave, median, ratio, timed
 
 from moodbook.features import N_MELS, SEGMENT_FRAMES
 from moodbook.model.graph import encoder_graph, head_graph
@@ -55,13 +54,30 @@ def main() -> None:
     }
     for call in calls.values():
         call()
-    found = interleave({name: seconds(call) for name, call in calls.items()}, options.rounds)
-    table = Table("recurrent-head", ("part", "ms a segment", "of the encoder's time", "of the head's time")).begin()
+    found = interleave({name: timed(call) for name, call in calls.items()}, options.rounds)
+    columns = ("part", "ms a segment", "of the encoder's time", "of the head's time", "ms of processor time")
+    table = Table("recurrent-head", (*columns, "of the encoder's", "of the head's")).begin()
     for name, values in found.items():
-        median = statistics.median(values)
+        cost = median(values)
         of_encoder, of_head = ratio(values, found["encoder"]), ratio(values, found["GRU head"])
-        cells = (name, f"{1e3 * median:.0f}", f"{of_encoder:.2f}", f"{of_head:.2f}")
-        table.add(cells, part=name, ms=1e3 * median, of_encoder=of_encoder, of_head=of_head)
+        table.add(
+            (
+                name,
+                f"{1e3 * cost.seconds:.0f}",
+                f"{of_encoder.seconds:.2f}",
+                f"{of_head.seconds:.2f}",
+                f"{1e3 * cost.processor_seconds:.0f}",
+                f"{of_encoder.processor_seconds:.2f}",
+                f"{of_head.processor_seconds:.2f}",
+            ),
+            part=name,
+            ms=1e3 * cost.seconds,
+            of_encoder=of_encoder.seconds,
+            of_head=of_head.seconds,
+            processor_ms=1e3 * cost.processor_seconds,
+            processor_of_encoder=of_encoder.processor_seconds,
+            processor_of_head=of_head.processor_seconds,
+        )
     hand_over(table)
 
 

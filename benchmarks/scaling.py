@@ -1,6 +1,8 @@
 """How the cost of tagging grows: with the length of a track, and with the number of files.
 
-    python benchmarks/scaling.py [--rounds N] [--longest MINUTES] [--most FILES]
+    python benchmarks/scaling.py [--rounds N] [--full | --longest MINUTES --most FILES]
+
+--full goes to a track of 8 h and to 10,000 files.
 
 One process that has its model already, so that what remains is the files' own. The exponent is the slope of the line
 through log(processor time) over log(size): 1 means that twice the music takes twice the time. Processor time, because
@@ -27,6 +29,8 @@ from measuring import Table, hand_over
 from music import write_music
 
 SHORT_SECONDS = 5
+MINUTES = (1, 4, 16, 64, 480)
+COUNTS = (10, 100, 1000, 3000, 10_000)
 
 
 def tag_all(paths: list[str]) -> dict[str, Any]:
@@ -66,6 +70,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--longest", type=int, default=64, help="minutes of the longest track")
     parser.add_argument("--most", type=int, default=3000, help="most files")
+    parser.add_argument("--full", action="store_true", help="all sizes")
     parser.add_argument("--tag", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.tag:
@@ -74,9 +79,9 @@ def main() -> None:
     table = Table("scaling", ("what", "size", "s", "s of processor time", "peak MiB", "exponent so far")).begin()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lengths = [minutes for minutes in (1, 4, 16, 64, 256) if minutes <= options.longest]
+        lengths = [minutes for minutes in MINUTES if options.full or minutes <= options.longest]
         tracks = {m: [str(write_music(folder / f"{m}.mp3", 60 * m))] for m in lengths}
-        counts = [count for count in (10, 100, 1000, 3000, 10_000) if count <= options.most]
+        counts = [count for count in COUNTS if options.full or count <= options.most]
         short = [str(write_music(folder / f"short-{n}.mp3", SHORT_SECONDS, n)) for n in range(100)]
         # A thousand names for a hundred files: each is decoded and heard anew.
         files = {count: [short[n % len(short)] for n in range(count)] for count in counts}

@@ -15,10 +15,11 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from measuring import Table, hand_over, interleave, ratio, seconds
+from measuring import Cost, Ratio, Table, hand_over, interleave, median, ratio, timed
 
 from moodbook.features import N_MELS, SEGMENT_FRAMES
 from moodbook.networks.tagger import build_network
@@ -33,14 +34,31 @@ CACHED = ("open", "run-2", "run-4")
 N_TAGS, CLIPS = 56, 2
 
 
-def one_step(step: int, *arguments: str) -> Callable[[], float]:
-    """Make a side of a training step in a process of its own: seconds a clip."""
-    command = [sys.executable, str(STEP), "--row", RECIPE, str(step), "--steps", "5", *arguments]
+@dataclass(frozen=True)
+class Step(Cost):
+    """A training step, by the clip.
 
-    def measure() -> float:
+    Attributes:
+        teraflop: Floating-point operations, in 10^12.
+        of_peak: Their share of what the machine reaches in a matrix product, in the same process.
+    """
+
+    teraflop: float
+    of_peak: float
+
+
+def one_step(step: int, *arguments: str) -> Callable[[], Step]:
+    """Make a side of a training step in a process of its own."""
+    command = [sys.executable, str(STEP), "--row", RECIPE, str(step), "--steps", "4", *arguments]
+
+    def measure() -> Step:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
         figures = json.loads(done.stdout)
-        return float(figures["seconds"]) / int(figures["batch"])
+        clips = figures["batch"]
+        of_peak = figures["teraflop"] / figures["seconds"] / figures["peak_teraflop_per_second"]
+        return Step(
+            figures["seconds"] / clips, figures["processor_seconds"] / clips, figures["teraflop"] / clips, of_peak
+        )
 
     return measure
 
@@ -76,30 +94,72 @@ def step_2(name: str) -> tuple[Callable[[], None], Callable[[], None]]:
     return on_codes, encoding_anew
 
 
+def _by_clip(cost: Cost) -> Cost:
+    return Cost(cost.seconds / CLIPS, cost.processor_seconds / CLIPS)
+
+
+def _cells(what: str, ours: Cost, other: Cost, faster: Ratio) -> tuple[str, ...]:
+    return (
+        what,
+        f"{ours.seconds:.4f}",
+        f"{other.seconds:.4f}",
+        f"{faster.seconds:.1f}",
+        f"{ours.processor_seconds:.4f}",
+        f"{other.processor_seconds:.4f}",
+        f"{faster.processor_seconds:.1f}",
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    steps = Table("training", ("step", "Moodbook, s a clip", "plain loop, s a clip", "times as fast")).begin()
+    columns = ("step", "Moodbook, s a clip", "plain loop, s a clip", "times as fast")
+    columns += ("Moodbook, s of processor time", "plain loop, s of processor time", "in processor time")
+    columns += ("Moodbook, TFLOP/s", "of the matrix peak")
+    steps = Table("training", columns).begin()
     for step in (1, 2):
-        sides = {"ours": one_step(step), "plain": one_step(step, "--precision", "float32", "--untuned")}
-        found = interleave(sides, options.rounds)
-        faster = ratio(found["plain"], found["ours"])
-        median = {side: statistics.median(values) for side, values in found.items()}
-        cells = (f"{step}, recipe {RECIPE}", f"{median['ours']:.4f}", f"{median['plain']:.4f}", f"{faster:.1f}")
-        steps.add(cells, step=step, recipe=RECIPE, ours=median["ours"], plain=median["plain"], ratio=faster)
+        found = interleave(
+            {"ours": one_step(step), "plain": one_step(step, "--precision", "float32", "--untuned")}, options.rounds
+        )
+        ours, plain, faster = median(found["ours"]), median(found["plain"]), ratio(found["plain"], found["ours"])
+        speed = found["ours"][0].teraflop / ours.seconds
+        of_peak = statistics.median(cost.of_peak for cost in found["ours"])
+        steps.add(
+            (*_cells(f"{step}, recipe {RECIPE}", ours, plain, faster), f"{speed:.2g}", f"{of_peak:.0%}"),
+            step=step,
+            recipe=RECIPE,
+            ours=ours.seconds,
+            plain=plain.seconds,
+            ratio=faster.seconds,
+            ours_processor=ours.processor_seconds,
+            plain_processor=plain.processor_seconds,
+            processor_ratio=faster.processor_seconds,
+            teraflop_a_clip=found["ours"][0].teraflop,
+            teraflop_per_second=speed,
+            of_matrix_peak=of_peak,
+        )
     columns = ("recipe", "on codes, s a clip", "encoding anew, s a clip", "times as fast")
+    columns += ("on codes, s of processor time", "encoding anew, s of processor time", "in processor time")
     cached = Table("cached-codes", columns).begin()
     with tuned_processor():
         for name in CACHED:
             on_codes, encoding_anew = step_2(name)
             on_codes()
             encoding_anew()
-            found = interleave({"codes": seconds(on_codes), "anew": seconds(encoding_anew)}, options.rounds)
-            faster = ratio(found["anew"], found["codes"])
-            median = {side: statistics.median(values) / CLIPS for side, values in found.items()}
-            cells = (name, f"{median['codes']:.4f}", f"{median['anew']:.4f}", f"{faster:.1f}")
-            cached.add(cells, recipe=name, on_codes=median["codes"], encoding_anew=median["anew"], ratio=faster)
+            found_2 = interleave({"codes": timed(on_codes), "anew": timed(encoding_anew)}, options.rounds)
+            codes, anew = (_by_clip(median(found_2[side])) for side in ("codes", "anew"))
+            faster = ratio(found_2["anew"], found_2["codes"])
+            cached.add(
+                _cells(name, codes, anew, faster),
+                recipe=name,
+                on_codes=codes.seconds,
+                encoding_anew=anew.seconds,
+                ratio=faster.seconds,
+                on_codes_processor=codes.processor_seconds,
+                encoding_anew_processor=anew.processor_seconds,
+                processor_ratio=faster.processor_seconds,
+            )
     hand_over(steps, cached)
 
 

@@ -16,6 +16,11 @@ FORMAT_VERSION: Final = 1
 WEIGHTS_FILE: Final = "model.safetensors"
 CARD_FILE: Final = "README.md"
 
+_PRECISION_OF_FIGURES: Final = (
+    "Computed in f32. A part that names another precision is the same tracks in it, with what changes against f32: the "
+    "share of the codes and of the decisions, and by how much a score does, on average and at most."
+)
+
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A name that is safe as a folder name on every system: no separators, no leading dot."""
@@ -53,7 +58,7 @@ class Card(Config):
     credits: tuple[Line, ...] = ()
     """Who made the music and the labels that it learned from, as their licences ask."""
     metrics: dict[str, dict[str, Figure]] = Field(default_factory=dict)
-    """Figures by part of the data ("validation", "test") and name ("roc_auc_macro")."""
+    """Figures by part of the data ("validation", "test", in f32; "test, bf16") and name ("roc_auc_macro")."""
     notes: tuple[Line, ...] = ()
     """What it cannot do, and how it must not be used."""
 
@@ -164,7 +169,7 @@ def render_card(
         "",
     ]
     if card.metrics:
-        lines += ["## Figures", "", "| part | figure | value |", "|---|---|---|"]
+        lines += ["## Figures", "", _PRECISION_OF_FIGURES, "", "| part | figure | value |", "|---|---|---|"]
         lines += [
             f"| {_cell(part)} | {_cell(figure)} | {value:.4f} |"
             for part, figures in card.metrics.items()
