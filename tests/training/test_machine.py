@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from moodbook.training.checkpoint import optimizer_tensors, restore_optimizer
-from moodbook.training.machine import adam, lay_out, multiplies_bfloat16, reduced, resolve_precision, tuned_processor
+from moodbook.training.machine import lay_out, multiplies_bfloat16, reduced, resolve_precision, tuned_processor
 from moodbook.training.processes import SharedBatchNorm
 
 CPU = torch.device("cpu")
@@ -81,35 +80,3 @@ def _copy(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
     copy = nn.BatchNorm2d(norm.num_features)
     copy.load_state_dict(norm.state_dict())
     return copy
-
-
-class _OnCuda(nn.Parameter):
-    is_cuda = True
-
-
-def test_adam_is_fused_on_cuda_alone() -> None:
-    assert adam([_OnCuda(torch.ones(2))], 0.1).defaults["fused"] is True
-    assert not adam([nn.Parameter(torch.ones(2))], 0.1).defaults["fused"]
-
-
-@pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-def test_an_optimiser_goes_on_from_its_checkpoint_as_if_never_stopped(device: str, fused: bool) -> None:
-    def begin(value: torch.Tensor) -> tuple[dict[str, nn.Parameter], torch.optim.Adam]:
-        parameter = nn.Parameter(value.clone())
-        return {"weight": parameter}, torch.optim.Adam([parameter], lr=0.1, fused=fused)
-
-    def step(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Adam) -> None:
-        parameters["weight"].square().sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    unbroken, optimizer = begin(torch.ones(3, device=device))
-    for _ in range(2):
-        step(unbroken, optimizer)
-    resumed, other = begin(unbroken["weight"].detach())
-    stored = {name: tensor.cpu() for name, tensor in optimizer_tensors(optimizer, unbroken).items()}
-    restore_optimizer(other, resumed, stored)
-    for parameters, one in ((unbroken, optimizer), (resumed, other)):
-        step(parameters, one)
-    assert torch.equal(resumed["weight"], unbroken["weight"])

@@ -145,13 +145,8 @@ def restore_optimizer(
         key, name = flat.removeprefix(_OPTIMIZER).split(".", 1)
         parameter = parameters[name]
         moment = stored.shape == parameter.shape and key != "step"
-        # A fused optimiser counts its steps on the device, any other on the processor.
-        counted_on = parameter.device if optimizer.defaults.get("fused") else "cpu"
-        optimizer.state[parameter][key] = (
-            torch.empty_like(parameter, requires_grad=False).copy_(stored)
-            if moment
-            else stored.to(counted_on, copy=True)
-        )
+        value = torch.empty_like(parameter, requires_grad=False).copy_(stored) if moment else stored.clone()
+        optimizer.state[parameter][key] = value
 
 
 def _write(path: Path, write: Callable[[Path], None]) -> None:

@@ -29,7 +29,7 @@ from moodbook.training.checkpoint import (
 from moodbook.training.early_stopping import EarlyStopping
 from moodbook.training.examples import Batch
 from moodbook.training.losses import Losses, perplexity
-from moodbook.training.machine import Machine, adam, lay_out, reduced
+from moodbook.training.machine import Machine, lay_out, reduced
 from moodbook.training.order import epoch_batches, epoch_starts, share_of_process, step_seed
 from moodbook.training.processes import share_batch_norm
 from moodbook.training.progress import Display
@@ -97,7 +97,7 @@ class _Training:
         # The loss may learn too (a teacher's head); what it learns goes on with a resumed run, and no further.
         self._learner = step.loss
         self._parameters = {name: p for name, p in self._learner.named_parameters() if p.requires_grad}
-        self._optimizer = adam(self._parameters.values(), plan.config.learning_rate)
+        self._optimizer = torch.optim.Adam(self._parameters.values(), lr=plan.config.learning_rate)
         self._module = module
         self._part_names = step.loss.part_names
         self._stopping = EarlyStopping(plan.config.patience, step.higher_is_better)

@@ -117,13 +117,6 @@ def reduced(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def adam(parameters: Iterable[torch.nn.Parameter], learning_rate: float) -> torch.optim.Adam:
-    """Make the optimiser: on CUDA one kernel steps all parameters, elsewhere torch chooses."""
-    learning = list(parameters)
-    on_cuda = all(parameter.is_cuda for parameter in learning)
-    return torch.optim.Adam(learning, lr=learning_rate, fused=True if on_cuda else None)
-
-
 def lay_out(module: torch.nn.Module, precision: Precision) -> None:
     """Store the weights of convolutions as `precision` likes them.
 
