@@ -48,7 +48,7 @@ def measure(name: str, step: int, options: argparse.Namespace) -> dict[str, Any]
     from moodbook.networks.tagger import build_network
     from moodbook.networks.vqvae import VQVAE
     from moodbook.training.losses import ReconstructionLoss, TaggingLoss
-    from moodbook.training.machine import adam, lay_out, reduced, resolve_precision, tuned_processor
+    from moodbook.training.machine import lay_out, reduced, resolve_precision, tuned_processor
     from moodbook.training.recipe import StepConfig, read_recipe
 
     torch.manual_seed(0)
@@ -78,7 +78,7 @@ def measure(name: str, step: int, options: argparse.Namespace) -> dict[str, Any]
     inputs, targets = inputs.to(device), None if targets is None else targets.to(device)
     lay_out(loss.to(device), precision)
     learning = [parameter for parameter in loss.parameters() if parameter.requires_grad]
-    optimizer = adam(learning, dials.learning_rate)
+    optimizer = torch.optim.Adam(learning, lr=dials.learning_rate)
     loss.train()
 
     def learn(module: torch.nn.Module) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from moodbook.processors import leave_to_engine
-
 if TYPE_CHECKING:
     from moodbook.errors import (
         AudioError,
@@ -66,8 +64,6 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _HOMES:
-        leave_to_engine()  # What is imported now loads numpy.
     value = getattr(importlib.import_module(_HOMES.get(name, "moodbook.errors")), name)
     globals()[name] = value
     return value

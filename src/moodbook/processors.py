@@ -1,4 +1,4 @@
-"""The processors that Moodbook may use, and who of it uses them."""
+"""The processors that Moodbook may use."""
 
 from __future__ import annotations
 
@@ -11,11 +11,3 @@ def usable_processors() -> int:
     if sys.platform != "linux":
         return os.cpu_count() or 1
     return len(os.sched_getaffinity(0))
-
-
-def leave_to_engine() -> None:
-    """Keep numpy's matrix library to one thread: its threads would spin beside the engine's and slow both down.
-
-    It is asked once, when numpy is loaded. What the user has set stays.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

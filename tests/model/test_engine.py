@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from moodbook.errors import DataError, ModelError
+from moodbook.model import engine as engine_module
 from moodbook.model.engine import Engine
 from moodbook.model.runtime import load_openvino
 from moodbook.model.selftest import synthetic_log_mel
 from moodbook.networks.config import (
+    LATENT_FRAMES,
     CNNConfig,
     GRUConfig,
     NetworkConfig,
@@ -42,6 +44,15 @@ def test_gives_what_torch_gives(network, learn, log_mel):
     else:
         assert len(np.unique(output.codes)) > network.vqvae.codebook_size // 2
         assert disagreements(engine, learned, log_mel).mean() < 1e-3
+
+
+@pytest.mark.parametrize(("width", "codes"), [(4, 16), (16, 64), (64, 512), (256, 2048), (999, 3)])
+def test_the_codes_are_looked_up_in_products_that_wake_no_other_thread(width, codes):
+    rows = engine_module._rows_a_product(width * codes)
+
+    assert LATENT_FRAMES % rows == 0
+    assert rows == 1 or rows * width * codes <= 65_536 * 4  # The limit of OpenBLAS.
+    assert rows == LATENT_FRAMES or 2 * rows * width * codes > 65_536 * 4  # No smaller than it must be.
 
 
 @pytest.mark.slow

@@ -39,7 +39,8 @@ class Embedding:
 
     def __call__(self, statistics: Float[np.ndarray, " statistics"]) -> Float32[np.ndarray, " dimensions"]:
         """Give the embedding of a track's mean statistics, of unit length; zeros where they are exactly the centre."""
-        vector = (statistics.astype(np.float64) - self.centre) @ self.projection.astype(np.float64)
+        # Not `@`, for which numpy's matrix library wakes threads that then spin beside those of the engine.
+        vector = np.einsum("s,sd->d", statistics.astype(np.float64) - self.centre, self.projection.astype(np.float64))
         length = float(np.linalg.norm(vector))
         unit: np.ndarray = (vector / length if length > 0 else vector).astype(np.float32)
         return unit

@@ -25,6 +25,12 @@ _MOST_STREAMS = 4
 model, four times that at the paper's."""
 
 
+_UNSHARED_PRODUCT = 1 << 18
+"""So many multiplications numpy's matrix library computes in the thread that asks for them (OpenBLAS,
+`interface/gemm.c`). For more it wakes others, which then spin for tens of milliseconds beside the engine's: tagging took
+half as much processor time again."""
+
+
 _FEW_SEGMENTS = 3
 """A batch of so many is no reason to build the encoder for several at a time; building takes as long as one segment."""
 
@@ -118,7 +124,9 @@ class Engine(NetworkEngine):
 
     def _distances(self, latents: Float32[np.ndarray, "bands steps width"]) -> Float32[np.ndarray, "vectors codes"]:
         """Give |x - c|^2 / 2 less the constant |x|^2 / 2."""
-        products: np.ndarray = latents.reshape(-1, latents.shape[2]) @ self._codebook_columns
+        width, codes = self._codebook_columns.shape
+        blocks = latents.reshape(-1, _rows_a_product(width * codes), width)
+        products: np.ndarray = (blocks @ self._codebook_columns).reshape(-1, codes)
         np.subtract(self._half_squares, products, out=products)
         return products
 
@@ -188,3 +196,8 @@ def _result(running: deque[Any], idle: list[Any]) -> Float32[np.ndarray, "*_"]:
     result: np.ndarray = request.get_output_tensor(0).data.copy()
     idle.append(request)
     return result
+
+
+def _rows_a_product(multiplications: int) -> int:
+    """Give how many latent vectors a product takes: a power of two that divides those of a segment."""
+    return min(LATENT_FRAMES, 1 << max(0, (_UNSHARED_PRODUCT // multiplications).bit_length() - 1))
