@@ -8,13 +8,17 @@
 
 Benches: `macleod` (Kevin MacLeod's own words with 8 tracks or more; each of the five folds is the test once, the next
 one the validation; scores are means over the five tests) and `taffc` (112 moods of AllMusic, the split
-by artist that its list fixes). Everything is chosen on validation. What is computed stays in --work and is not computed
-again; a system that is not there yet is a dash.
+by artist that its list fixes; `moodbook data` does not fetch it). Everything is chosen on validation. Lists and
+MacLeod's audio are looked for in $MOODBOOK_SHARED/data. What is computed stays in --work and is not computed again, by
+the name and seed of the system alone: give another step 1 another --work. A system that is not there yet is a dash.
+
+Without --vqvae and --plain-vqvae steps 1 are trained too: hours on a GPU, days without.
 
 Probes are logistic regressions, C chosen on validation: on mean, spread and movement of the log-mel (`probe-mel`), and
 on musicnn's last hidden layer (`probe-musicnn`). The others are recipes. The paper's runs are its systems at a quarter
 of its width, VQ-VAE and classifier, on the step 1 of `open` without the teacher; they and VGG-ish hear whole tracks as
-ours does and have its rate, crops and start (experiment 3: that helps them), and stop after five epochs without gain.
+ours does and have its rate, crops and start (which help a CNN head: experiment 3), and stop after five epochs without
+gain.
 """
 
 from __future__ import annotations
@@ -342,7 +346,7 @@ def table(bench: Bench, predictions: dict[str, list[np.ndarray]], rows: dict[str
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", nargs="*", choices=("macleod", "taffc"), default=("macleod", "taffc"))
     parser.add_argument(
         "--only", nargs="*", choices=(*ROWS, *TRIALS), default=(*ROWS, *TRIALS), help="compute these alone"
@@ -359,13 +363,16 @@ def main() -> int:
     parser.add_argument("--vqvae-256", type=Path, default=None, help="the same of width 256")
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="compute these alone")
     arguments = parser.parse_args()
+    for given in (arguments.vqvae, arguments.plain_vqvae, arguments.plain_type_2, arguments.taffc_audio):
+        if given is not None and not given.is_dir():
+            parser.error(f"there is no folder '{given}'")
     benches = []
     if "macleod" in arguments.bench and (SHARED / "macleod").is_dir():
         benches.append(macleod())
     if "taffc" in arguments.bench and arguments.taffc_audio is not None:
         benches.append(taffc(arguments.taffc_audio))
     if not benches:
-        print(f"skipped: no data of these benches (looked for {SHARED / 'macleod'}; --taffc-audio names the other)")
+        print(f"skipped: no data of these benches (macleod is {SHARED / 'macleod'}; taffc needs --taffc-audio)")
         return 0
     for bench in benches:
         predictions: dict[str, list[np.ndarray]] = {}

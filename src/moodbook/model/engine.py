@@ -27,7 +27,7 @@ model, four times that at the paper's."""
 
 _UNSHARED_PRODUCT = 1 << 18
 """So many multiplications numpy's matrix library computes in the thread that asks for them (OpenBLAS,
-`interface/gemm.c`). For more it wakes others, which then spin for tens of milliseconds beside the engine's: tagging took
+`interface/gemm.c`). For more it wakes others, which then spin for tens of milliseconds beside the engine: tagging took
 half as much processor time again."""
 
 
