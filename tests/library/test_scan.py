@@ -297,20 +297,26 @@ def test_failures_are_remembered_by_content(tree: Tree, scan, catalogue: Catalog
     assert kinds(scan(root)) == {"changed": 1, "unchanged": 1, "heard": 1}
 
 
+def damage_beside_the_music(path: Path) -> bytes:
+    """Make a flac file that libsndfile refuses for its picture; give the bytes that it had before."""
+    picture = Picture()
+    picture.data = b"x" * 2_000
+    sound = FLAC(path)
+    sound.add_picture(picture)
+    sound.save()
+    whole = path.read_bytes()
+    place = whole.index(picture.write())
+    path.write_bytes(whole[: place + 4] + b"\xff" * 4 + whole[place + 8 :])
+    return whole
+
+
 @pytest.mark.parametrize("copy_comes", ["in the same scan", "later", "under the same name"])
 def test_damage_beside_the_music_is_not_held_against_a_whole_copy(
     tree: Tree, scan, catalogue: Catalogue, copy_comes: str
 ) -> None:
-    """libsndfile refuses a flac file for its picture, which is no part of what the music is known by."""
+    """What libsndfile refuses is no part of what the music is known by."""
     root = tree({"bad.flac": "lava"})
-    picture = Picture()
-    picture.data = b"x" * 2_000
-    sound = FLAC(root / "bad.flac")
-    sound.add_picture(picture)
-    sound.save()
-    whole = (root / "bad.flac").read_bytes()
-    place = whole.index(picture.write())
-    (root / "bad.flac").write_bytes(whole[: place + 4] + b"\xff" * 4 + whole[place + 8 :])
+    whole = damage_beside_the_music(root / "bad.flac")
     copy = root / ("bad.flac" if copy_comes == "under the same name" else "copy.flac")
     if copy_comes != "in the same scan":
         assert kinds(scan(root)) == {"failed": 1}
@@ -323,6 +329,55 @@ def test_damage_beside_the_music_is_not_held_against_a_whole_copy(
     assert (summary.failed, summary.heard) == (0, 1)
     assert dump(catalogue.path)["failures"] == []
     assert set(kinds(scan(root))) <= {"unchanged", "duplicates"}
+
+
+def test_a_whole_copy_is_heard_after_a_kill(
+    tree: Tree, scan, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree({"bad.flac": "lava"})
+    whole = damage_beside_the_music(root / "bad.flac")
+    assert kinds(scan(root)) == {"failed": 1}
+    (root / "copy.flac").write_bytes(whole)
+    with monkeypatch.context() as patch:
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("moodbook.library.scan._Scan._hear", stop)
+        with pytest.raises(KeyboardInterrupt):
+            scan(root)
+
+    assert kinds(scan(root))["heard"] == 1
+    assert dump(catalogue.path)["failures"] == []
+
+
+@pytest.mark.parametrize("how", ["another model", "--retry"])
+def test_every_file_with_the_music_is_tried(
+    how: str, tree: Tree, scan, catalogue: Catalogue, tagger: Tagger, make_bundle: Callable[..., Bundle]
+) -> None:
+    """The first of two files with one music fails; nobody has tried the second."""
+    root = tree({"bad.flac": "lava"})
+    (root / "copy.flac").write_bytes(damage_beside_the_music(root / "bad.flac"))
+    other = Tagger(make_bundle("other", weights={name: 0.5 * value for name, value in tagger.bundle.weights.items()}))
+    assert kinds(scan(root))["heard"] == 1
+    if how == "--retry":  # As a Moodbook left it that held the failure against the music.
+        model = catalogue.use_model(other.bundle)
+        for file in catalogue.known_files().values():
+            catalogue.enter_failure(file.payload_id, model, "damaged")
+        assert scan(root, tagger=other).failed == 2
+
+    summary = scan(root, tagger=other, retry=how == "--retry")
+
+    assert (summary.failed, summary.heard) == (0, 1)
+
+
+def test_retry_hears_what_has_another_name_now(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tree({"a.flac": "lava"})
+    with monkeypatch.context() as patch:
+        patch.setattr("moodbook.model.engine.Engine.run", lambda self, log_mel: 1 / 0)
+        assert kinds(scan(root)) == {"failed": 1}
+    (root / "a.flac").rename(root / "b.flac")
+    assert scan(root, retry=True).heard == 1
 
 
 def test_retry_hears_what_failed(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -376,10 +376,16 @@ class Catalogue:
     def enter_file(
         self, path: Path, stat: Stat, payload_sha256: str, metadata: Metadata, mount: Path | None = None
     ) -> KnownFile:
-        """Enter what was read of a file, new or anew."""
+        """Enter what was read of a file, new or anew; what was said of its music for another file's damage goes."""
         with self.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO payload (sha256) VALUES (?)", (payload_sha256,))
             (payload,) = connection.execute("SELECT id FROM payload WHERE sha256 = ?", (payload_sha256,)).fetchone()
+            known = connection.execute(
+                "SELECT 1 FROM file WHERE payload_id = ? AND size = ? AND mtime_ns = ? AND inode = ?",
+                (payload, stat.size, stat.mtime_ns, stat.inode),
+            ).fetchone()
+            if known is None:  # With the same step: a scan that is killed here shall try this file when it goes on.
+                connection.execute("DELETE FROM failure WHERE payload_id = ?", (payload,))
             row = {
                 "path": os.fsencode(path),
                 "payload_id": payload,

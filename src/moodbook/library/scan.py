@@ -168,7 +168,7 @@ class _Scan:
         self._before = catalogue.known_files()
         self._heard = catalogue.heard_payloads(self._model)
         self._failed = catalogue.failed_payloads(self._model)
-        self._looked_at = {_content(file) for file in self._before.values()}
+        self._looked_at = {_content(file) for file in self._before.values() if file.payload_id in self._failed}
         self._untried: set[Path] = set()  # What damage beside the music did to another file says nothing of these.
         self._unread: list[Path] = []  # New, or not what the catalogue knows.
         self._now: dict[Path, KnownFile] = {}  # What was found and could be identified.
@@ -183,7 +183,7 @@ class _Scan:
             known = self._before.get(name)
             stat = _stat(name)
             if known is not None and stat is not None and known.stat.is_still(stat):
-                self._now[name] = replace(known, stat=stat, mount=self._disks.mount_of(name), is_missing=False)
+                self._hold(replace(known, stat=stat, mount=self._disks.mount_of(name), is_missing=False))
             else:
                 self._unread.append(name)
         for error in unlisted:
@@ -194,8 +194,8 @@ class _Scan:
     def read(self, retry: bool) -> None:
         """Identify what has changed and hear what is new to the model, a batch at a time."""
         if retry:
-            again = {file.payload_id for file in self._now.values()}
-            self._failed = {payload: why for payload, why in self._failed.items() if payload not in again}
+            self._looked_at.clear()
+            self._untried.update(path for path, file in self._now.items() if file.payload_id in self._failed)
         unheard = [path for path, file in self._now.items() if not self._is_known(file)]
         todo = sorted({*self._unread, *unheard})
         unread = set(self._unread)
@@ -262,6 +262,11 @@ class _Scan:
         summary.found = len({*self._now, *self._lost})
         summary.duplicates = _duplicates(self._now.values())
 
+    def _hold(self, file: KnownFile) -> None:
+        self._now[file.path] = file
+        if file.payload_id not in self._heard and _content(file) not in self._looked_at:
+            self._untried.add(file.path)
+
     def _is_known(self, file: KnownFile) -> bool:
         return file.payload_id in self._heard or (file.payload_id in self._failed and file.path not in self._untried)
 
@@ -273,12 +278,10 @@ class _Scan:
             elif identity.stat is None:
                 self._lost[path] = identity.failure
             else:
-                file = self._catalogue.enter_file(
-                    path, identity.stat, identity.payload_sha256, identity.metadata, self._disks.mount_of(path)
+                place = self._disks.mount_of(path)
+                self._hold(
+                    self._catalogue.enter_file(path, identity.stat, identity.payload_sha256, identity.metadata, place)
                 )
-                self._now[path] = file
-                if _content(file) not in self._looked_at:
-                    self._untried.add(path)
 
     def _patience_seconds(self, path: Path) -> float:
         stat = _stat(path)
