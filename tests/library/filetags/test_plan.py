@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from mutagen.apev2 import APEv2
 from mutagen.flac import FLAC
-from mutagen.id3 import ID3, TMOO
+from mutagen.id3 import ID3, TIT2, TMOO
 
 from moodbook.errors import DataError, PlanError
 from moodbook.library.filetags import (
@@ -164,6 +164,27 @@ class TestPolicies:
             assert "it has a mood (owner's, own) in another tag" in failure.reason
             assert check_early(path, policy) == failure
         assert path.read_bytes() == data
+
+    @pytest.mark.parametrize(("kind", "order"), [("wav", "<"), ("aiff", ">")])
+    def test_a_mood_in_a_second_chunk_is_seen(self, kind: str, order: str, music_file: MusicFile) -> None:
+        path = music_file(kind, rich=False)
+        chunks = b""
+        for words in ([], ["owner's", "own"]):
+            tag = BytesIO()
+            frames = ID3()
+            frames.add(TIT2(encoding=3, text=["x"]))
+            if words:
+                frames.add(TMOO(encoding=3, text=words))
+            frames.save(tag)
+            content = tag.getvalue() + bytes(len(tag.getvalue()) % 2)
+            chunks += (b"id3 " if kind == "wav" else b"ID3 ") + struct.pack(f"{order}I", len(content)) + content
+        data = path.read_bytes() + chunks
+        path.write_bytes(data[:4] + struct.pack(f"{order}I", len(data) - 8) + data[8:])
+
+        (skipped,) = build_plan([proposal(path, "calm")]).skipped
+        assert skipped.moods == ["owner's", "own"]
+        (failure,) = build_plan([proposal(path, "calm")], "overwrite").failures
+        assert "in another tag" in failure.reason
 
     def test_other_tags_that_say_no_mood_are_no_hindrance(self, music_file: MusicFile) -> None:
         path = music_file("mp3-2.4")

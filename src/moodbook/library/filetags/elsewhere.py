@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 from mutagen.apev2 import APETextValue, APEv2
 from mutagen.id3 import ID3
 
 from moodbook.audio import edges
+from moodbook.audio.declared import find_chunk
 from moodbook.audio.edges import EdgeKind, EdgeTag
 from moodbook.audio.files import open_file
 from moodbook.library.filetags.fields import moods, unreadable
@@ -24,6 +26,12 @@ _WRITTEN: dict[str, EdgeKind] = {
     **dict.fromkeys(("wavpack", "ape", "musepack", "tak"), "APE"),
 }
 """Which of the tags at the ends of a file is the one that is written; of the other kinds of file it is none."""
+_CHUNKS: dict[str, tuple[Literal["little", "big"], tuple[bytes, ...]]] = {
+    "wav": ("little", (b"id3 ", b"ID3 ")),
+    "aiff": ("big", (b"ID3 ",)),
+}
+"""Order of the bytes of a length, and the names of the chunks with a tag, in files that have it in one."""
+_FIRST_CHUNK = 12  # Behind the name, length and form of the file.
 
 
 def moods_elsewhere(path: Path) -> list[str]:
@@ -37,7 +45,7 @@ def moods_elsewhere(path: Path) -> list[str]:
         name, _ = tag_format(path)
         with open_file(path) as file:
             size = file.seek(0, 2)
-            tags = [*edges.tags_in_front(file), *edges.tags_at_end(file, size)]
+            tags = [*edges.tags_in_front(file), *edges.tags_at_end(file, size), *_more_chunks(file, size, name)]
             # The first one from its end of the file is the one that is written.
             own = next((tag for tag in tags if tag.kind == _WRITTEN.get(name)), None)
             words: list[str] = []
@@ -46,6 +54,21 @@ def moods_elsewhere(path: Path) -> list[str]:
                     file.seek(tag.start)
                     words += _words(tag, file.read(tag.end - tag.start), path)
     return moods({"mood": words})
+
+
+def _more_chunks(file: BinaryIO, size: int, name: str) -> list[EdgeTag]:
+    """Find the ID3 tags in chunks of a wav or aiff file behind the first one, which is the one that is written."""
+    if name not in _CHUNKS:
+        return []
+    order, names = _CHUNKS[name]
+    tags: list[EdgeTag] = []
+    for chunk_name in names:
+        offset = _FIRST_CHUNK
+        while (chunk := find_chunk(file, offset, chunk_name, order)) is not None:
+            start, length = chunk
+            tags.append(EdgeTag("ID3v2", start, min(start + length, size)))
+            offset = start + length + length % 2
+    return sorted(tags, key=lambda tag: tag.start)[1:]
 
 
 def _words(tag: EdgeTag, data: bytes, path: Path) -> Iterator[str]:
