@@ -498,7 +498,7 @@ def test_moods_that_moodbook_wrote_teach_nothing(catalogue: Catalogue, tagger: T
     plan = build_plan(
         [
             Proposal(root / f"{name}.flac", words, dict.fromkeys(("dark", "epic"), 0.9), "tiny", "0" * 64)
-            for name, words in {"empty": ("epic",), "mixed": ("dark", "gloomy")}.items()
+            for name, words in {"empty": ("epic",), "mixed": ("dark", "gloomy", "sofa")}.items()
         ],
         "merge",
     )
@@ -506,7 +506,7 @@ def test_moods_that_moodbook_wrote_teach_nothing(catalogue: Catalogue, tagger: T
         assert [written.status for written in apply_tasks(plan.tasks, journal)] == ["written", "written"]
     scan(catalogue, [root], tagger)
 
-    # "Dark" stood there before, and "gloomy" is what `write --words` made of a word of the model.
+    # "Dark" and "sofa" stood there before, and "gloomy" is what `write --words` made of a word of the model.
     own = [Statement(root / "mixed.flac", ("gym", "sofa", "Dark")), Statement(root / "own.flac", ("gym",))]
     assert read_moods(catalogue, journal_folder()) == MoodsFound(own, 1, [])
     unknown = read_moods(catalogue, tmp_path / "no journal")

@@ -133,9 +133,7 @@ def read_moods(catalogue: Catalogue, journals: Path) -> MoodsFound:
     written = 0
     put = _words_put(journals)
     for track in search(catalogue, Text("mood", "", whole=False), sort="path"):
-        # Many programs write several moods into one value.
-        words = [word.strip() for mood in track.moods for word in mood.split(SEPARATOR)]
-        words = [word for word in words if word not in ("", UNANSWERED)]
+        words = [word for word in _words(track.moods) if word not in ("", UNANSWERED)]
         if not words:
             continue  # A field without a word says nothing, not that none of them fits.
         try:
@@ -161,9 +159,16 @@ def _words_put(journals: Path) -> dict[str, set[str]]:
     runs, damaged = read_runs(journals)
     put: defaultdict[str, set[str]] = defaultdict(set)
     for entry in (entry for run in runs if run.command == "write" for entry in run.entries):
-        before, after = ({word.casefold() for word in moods(side)} for side in (entry.task.before, entry.task.after))
+        before, after = (
+            {word.casefold() for word in _words(moods(side))} for side in (entry.task.before, entry.task.after)
+        )
         put[entry.task.payload] |= after - before
     return {} if damaged else dict(put)
+
+
+def _words(found: Iterable[str]) -> list[str]:
+    """Give the words of moods, each once; many programs write several into one value."""
+    return list(dict.fromkeys(word.strip() for mood in found for word in mood.split(SEPARATOR)))
 
 
 def _of_folder(folder: Path, word: str) -> list[Statement]:
