@@ -177,6 +177,8 @@ def test_a_plan_that_was_edited_is_not_replaced_unasked(call: Call, music: Path,
         ["undo", "--journal", ""],
         ["doctor", "--journal", ""],
         ["scan", ""],
+        ["scan", ".", "--catalogue", ""],
+        ["stats", "--catalogue", ""],
         ["tag", ""],
     ],
 )

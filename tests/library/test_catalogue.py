@@ -198,6 +198,8 @@ def test_what_is_no_catalogue_is_let_alone(tmp_path: Path) -> None:
             Catalogue(tmp_path / "song.mp3", create=create)
         with pytest.raises(CatalogueError, match="is a folder; name the catalogue's file"):
             Catalogue(tmp_path, create=create)
+        with pytest.raises(CatalogueError, match="is a folder; name the catalogue's file"):
+            Catalogue(".", create=create)
         with pytest.raises(CatalogueError, match=r"cannot use the catalogue|there is no catalogue"):
             Catalogue(tmp_path / "song.mp3" / "c.sqlite", create=create)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -116,11 +116,11 @@ class Catalogue:
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
         self.path = Path(path)
-        self._lock_path = self.path.with_name(f"{self.path.name}.lock")  # Its lock says that somebody scans.
         if is_folder(self.path):
             raise CatalogueError(
                 f"'{self.path}' is a folder; name the catalogue's file, such as '{self.path / 'c.db'}'"
             )
+        self._lock_path = self.path.with_name(f"{self.path.name}.lock")  # Its lock says that somebody scans.
         if not create and not is_there(self.path):
             raise CatalogueError(f"there is no catalogue at '{self.path}'; make it with: moodbook scan FOLDER")
         with self._refusals_said():
