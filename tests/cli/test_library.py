@@ -110,7 +110,7 @@ def test_a_summary_in_words() -> None:
     assert describe(gone, forget=True)[1:] == [
         "2 gone: marked as missing",
         "1 missing file dropped from the catalogue",
-        "3 missing files not dropped: nothing is left in their place, as when a disk is not mounted",
+        "3 missing files not dropped: they may be on a disk that is not mounted",
     ]
 
 

@@ -154,6 +154,20 @@ def test_a_disk_that_took_its_mount_with_it_forgets_nothing(
     assert kinds(scan(root, forget=True)) == {"unchanged": 2, "forgotten": 1}
 
 
+def test_a_disk_that_an_older_moodbook_did_not_enter_is_told_by_its_folder(
+    tree: Tree, scan, catalogue: Catalogue
+) -> None:
+    root = tree({"a.flac": "lava", "disk/b.flac": "taiko", "album/c.flac": "rlyeh", "album/d.flac": "lava"})
+    scan(root)
+    with catalogue.transaction() as connection:
+        connection.execute("UPDATE file SET ctime_ns = NULL, mount = NULL")
+    shutil.rmtree(root / "disk")
+    (root / "album" / "c.flac").unlink()
+
+    assert kinds(scan(root, forget=True)) == {"unchanged": 2, "gone": 2, "forgotten": 1, "kept": 1}
+    assert {path.name for path in catalogue.known_files()} == {"a.flac", "b.flac", "d.flac"}
+
+
 def test_a_disk_that_goes_while_it_is_read_forgets_nothing(
     tree: Tree, scan, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

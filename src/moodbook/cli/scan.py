@@ -183,8 +183,5 @@ def describe(summary: ScanSummary, *, forget: bool = False) -> list[str]:
     if summary.forgotten:
         lines.append(f"{counted(summary.forgotten, 'missing file')} dropped from the catalogue")
     if summary.kept:
-        lines.append(
-            f"{counted(summary.kept, 'missing file')} not dropped: nothing is left in their place, as when a disk is "
-            "not mounted"
-        )
+        lines.append(f"{counted(summary.kept, 'missing file')} not dropped: they may be on a disk that is not mounted")
     return lines

@@ -25,9 +25,10 @@ class Disks:
     def is_away(self, file: KnownFile) -> bool:
         """Whether the disk that held a missing file may not be there now.
 
-        Its place is no mount any more, or is an empty folder, as the place of a disk that is not mounted is.
+        Its place is no mount any more, or is an empty folder, as the place of a disk that is not mounted is. Where an
+        older Moodbook entered the file, without its mount, its folder may have gone with the disk.
         """
-        if file.mount is not None and not self._is_mount(file.mount):
+        if not (file.path.parent.is_dir() if file.mount is None else self._is_mount(file.mount)):
             return True
         return next((empty for folder in file.path.parents if (empty := self._is_empty(folder)) is not None), True)
 

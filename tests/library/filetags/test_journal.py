@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from mutagen.flac import FLAC
 
 from moodbook import audio
@@ -149,6 +151,19 @@ class TestUndo:
             choose_run(journal, None)
         for path, new in zip(songs, renamed, strict=True):
             new.rename(path)
+        assert choose_run(journal, None).name == second
+
+    def test_another_file_under_the_name_is_no_reason_to_undo_another_run(
+        self, songs: list[Path], journal: Path, tmp_path: Path
+    ) -> None:
+        other = tmp_path / "other.flac"
+        soundfile.write(other, np.linspace(-0.5, 0.5, 22_050), 22_050)
+        first, second = write(journal, songs[0]), write(journal, songs[1])
+        renamed = songs[1].rename(tmp_path / "renamed.flac")
+        other.rename(songs[1])
+        with pytest.raises(JournalError, match=f"run {second} is the last one, and 1 of the 1 .* run: {first}$"):
+            choose_run(journal, None)
+        renamed.replace(songs[1])
         assert choose_run(journal, None).name == second
 
     def test_a_file_that_somebody_changed_is_left_alone(self, songs: list[Path], journal: Path) -> None:

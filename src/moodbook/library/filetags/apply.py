@@ -207,9 +207,16 @@ def _holds_what_was_written(entry: Entry) -> bool:
 
 
 def _is_gone(entry: Entry, *, told: bool) -> bool:
-    """Whether a file is not there; of a folder that is, only as long as nobody was told."""
+    """Whether a file is not there, or another has its name; of a folder that is, only as long as nobody was told."""
     path = entry.task.path
-    return not path.parent.is_dir() or not (told or is_there(path))
+    return not path.parent.is_dir() or not (told or (is_there(path) and _is_same_music(entry)))
+
+
+def _is_same_music(entry: Entry) -> bool:
+    try:
+        return audio.payload_hash(entry.task.path) == entry.task.payload
+    except AudioError:
+        return True  # It cannot be told; whose mood it holds is settled otherwise.
 
 
 def _earlier(runs: Sequence[Run]) -> str:
