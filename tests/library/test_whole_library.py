@@ -32,6 +32,7 @@ from moodbook.library.metadata import read_metadata
 from moodbook.library.playlist import read_m3u8
 from moodbook.model import DEFAULT_MODEL
 from moodbook.model.bundle import Bundle
+from moodbook.model.presence import is_music
 
 __all__ = ["sound_files"]  # A fixture of the test of malformed files.
 
@@ -133,7 +134,10 @@ def test_a_whole_library(
     model = DEFAULT_MODEL if real > 100 else tiny_bundle.folder
     root = tmp_path / "music"
     good = set(real_music(root / "real", real, seconds))
-    good |= set(hostile_names(root / "odd", odd, sound_files["flac"]))
+    music = tmp_path / "music.flac"  # Of its own: a search gives one name of several with the same music.
+    waveform = audio.load(RECORDINGS / "taiko.opus", start_seconds=20.0, duration_seconds=seconds)
+    encode(music, "flac", soxr.resample(waveform, SAMPLE_RATE, 48_000))
+    good |= set(hostile_names(root / "odd", odd, music.read_bytes()))
     damaged = set(malformed(root / "bad", bad, sound_files))
     assert len(good) == real + odd
     before = snapshot(root)
@@ -170,7 +174,11 @@ def test_a_whole_library(
     assert ", 0 listened to\n" in done.stderr
     written = {name_of(record) for record in records(done) if record["status"] == "written"}
     not_written = {name_of(record) for record in records(done)} - written
-    assert good <= written
+    # In a cut of a quiet place there may be no music.
+    heard = records(call("search", "", "--limit", len(before)))
+    silent = {name_of(record) for record in heard if record["music"] is not None and not is_music(record["music"])}
+    assert good - written <= silent
+    assert len(good - written) <= real // 50
     assert not_written <= damaged
     after = snapshot(root)
     assert {path for path in before if after[path] != before[path]} == {os.fsencode(path) for path in written}
