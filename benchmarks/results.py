@@ -363,7 +363,8 @@ def main() -> int:
     parser.add_argument("--vqvae-256", type=Path, default=None, help="the same of width 256")
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="compute these alone")
     arguments = parser.parse_args()
-    for given in (arguments.vqvae, arguments.plain_vqvae, arguments.plain_type_2, arguments.taffc_audio):
+    plain, wide = (arguments.plain_vqvae, arguments.plain_type_2), (arguments.vqvae_128, arguments.vqvae_256)
+    for given in (arguments.vqvae, *plain, *wide, arguments.taffc_audio):
         if given is not None and not given.is_dir():
             parser.error(f"there is no folder '{given}'")
     benches = []

@@ -12,8 +12,9 @@ import pytest
 import soundfile
 
 from moodbook.audio import load
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
 from moodbook.library.identity import Stat
+from moodbook.library.known_model import Model
 from moodbook.library.metadata import Metadata
 from moodbook.model.bundle import Bundle
 from moodbook.model.scores import TagScores

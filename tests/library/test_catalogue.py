@@ -21,7 +21,8 @@ from tests.library.conftest import dump, enter
 
 from moodbook.errors import CatalogueError, DataError, DependencyError
 from moodbook.library import export
-from moodbook.library.catalogue import Catalogue, Model, catalogue_path
+from moodbook.library.catalogue import Catalogue, catalogue_path
+from moodbook.library.known_model import Model
 from moodbook.library.metadata import Metadata
 from moodbook.library.schema import MIGRATIONS, VERSION, migrate
 from moodbook.library.search import search

@@ -21,9 +21,10 @@ from typer.testing import CliRunner, Result
 
 from moodbook.cli.app import app
 from moodbook.errors import CatalogueError, DataError, ModelError, MoodbookError
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
 from moodbook.library.filetags import Proposal, apply_tasks, build_plan, journal_folder, open_journal, read_fields
 from moodbook.library.identity import music_hash
+from moodbook.library.known_model import Model
 from moodbook.library.metadata import Metadata
 from moodbook.library.personal import (
     Examples,

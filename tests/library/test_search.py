@@ -12,7 +12,8 @@ from tests.library import test_query
 from tests.library.conftest import enter
 
 from moodbook.errors import CatalogueError, DataError, QueryError
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.known_model import Model
 from moodbook.library.metadata import Metadata
 from moodbook.library.query import And, Decided, Length, Not, Or, Query, Score, parse_query
 from moodbook.library.query import Text as TextIs

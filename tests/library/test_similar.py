@@ -10,7 +10,8 @@ from tests.library.conftest import cut, enter
 
 from moodbook.audio.payload import payload_hash
 from moodbook.errors import AudioError, DataError
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.known_model import Model
 from moodbook.library.metadata import Metadata
 from moodbook.library.search import search, track_of_file
 from moodbook.library.similar import TrackVectors, arc, ends_of_arc, find_track, restrict, similar

@@ -18,7 +18,8 @@ from moodbook.cli.paths import named_path
 from moodbook.errors import QueryError
 
 if TYPE_CHECKING:
-    from moodbook.library.catalogue import Catalogue, Model
+    from moodbook.library.catalogue import Catalogue
+    from moodbook.library.known_model import Model
     from moodbook.library.search import Track
 
 CatalogueOption = Annotated[

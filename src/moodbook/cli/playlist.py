@@ -16,7 +16,8 @@ from moodbook.cli.similar import find_seed
 from moodbook.errors import DataError
 
 if TYPE_CHECKING:
-    from moodbook.library.catalogue import Catalogue, Model
+    from moodbook.library.catalogue import Catalogue
+    from moodbook.library.known_model import Model
     from moodbook.library.search import Track
 
 _LIMIT = 50

@@ -23,7 +23,8 @@ from moodbook.errors import DataError, ModelError
 if TYPE_CHECKING:
     import numpy as np
 
-    from moodbook.library.catalogue import Catalogue, Model
+    from moodbook.library.catalogue import Catalogue
+    from moodbook.library.known_model import Model
     from moodbook.library.search import Track
     from moodbook.library.similar import TrackVectors
 

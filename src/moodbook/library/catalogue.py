@@ -6,94 +6,28 @@ import datetime
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, TracebackType
 from typing import Any
-
-import numpy as np
-from jaxtyping import Float32
 
 from moodbook.datasets.places import data_root
 from moodbook.errors import CatalogueError, DataError
 from moodbook.files import is_folder, is_there
 from moodbook.library import stored
 from moodbook.library.identity import KnownFile, Stat
+from moodbook.library.known_model import Model
 from moodbook.library.metadata import Metadata
 from moodbook.library.schema import VERSION, migrate, read_version
 from moodbook.model.bundle import Bundle
-from moodbook.model.presence import is_music
-from moodbook.model.scores import TagScores, TagStrength
+from moodbook.model.scores import TagScores
 from moodbook.tags import TagSet
 
 _BUSY_SECONDS = 10.0
-_ROUNDING = 1e-3
-"""How far from 0 to 1 a mean of probabilities may come out, and more."""
 _FILE_KINDS = (int, bytes, int, int, int, str, (int, NoneType), (bytes, NoneType), int)
 _REFUSED_BESIDE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_FULL")
 """How SQLite says that it could not make its two files beside a catalogue, each with more said behind it."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model as the catalogue knows it.
-
-    Attributes:
-        id: Its row.
-        name: On its card.
-        sha256: Its hash.
-        tags: Names of the columns of its scores.
-        thresholds: In the same order.
-        base: Hash of the model that hears for it, where its words are the owner's own; None where it hears itself.
-        catalogue: The file that knows it.
-    """
-
-    id: int
-    name: str
-    sha256: str
-    tags: TagSet
-    thresholds: tuple[float, ...]
-    base: str | None
-    catalogue: Path
-
-    def scores(self, packed: Sequence[object]) -> Float32[np.ndarray, "recordings tags"]:
-        """Read the scores of recordings as they are stored.
-
-        Raises:
-            CatalogueError: They are none.
-        """
-        what = f"the scores of a recording by {self.name!r}"
-        scores = stored.read_vectors(self.catalogue, packed, what, len(self.tags))
-        if len(scores) and not (scores.min() >= -_ROUNDING and scores.max() <= 1 + _ROUNDING):
-            raise stored.damaged(self.catalogue, f"{what} are not from 0 to 1")
-        return scores
-
-    def is_music(self, music: object) -> bool:
-        """Say whether a recording is music, by what is stored of it.
-
-        Raises:
-            CatalogueError: It is no probability.
-        """
-        if not stored.is_number(music):
-            raise stored.damaged(self.catalogue, f"whether a recording is music is {music!r}, no probability")
-        return is_music(music)  # type: ignore[arg-type]
-
-    def strengths(self, probabilities: bytes, music: float | None) -> tuple[TagStrength, ...]:
-        """Read what the catalogue keeps of a recording: every tag with its strength, in the model's order.
-
-        Args:
-            probabilities: As they are stored.
-            music: Probability that it is music at all; below one half nothing is decided.
-
-        Raises:
-            CatalogueError: That is not what the catalogue must keep.
-        """
-        values = self.scores([probabilities])[0].tolist()
-        is_music = self.is_music(music)
-        named = zip(self.tags, values, self.thresholds, strict=True)
-        return tuple(TagStrength(tag, value, value > threshold and is_music) for tag, value, threshold in named)
 
 
 def catalogue_path() -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.known_model import Model
 from moodbook.library.stored import damaged, read_vectors
 
 _ROWS_AT_A_TIME = 10_000

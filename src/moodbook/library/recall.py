@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moodbook.errors import AudioError, ModelError
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
 from moodbook.library.filetags.plan import Said
+from moodbook.library.known_model import Model
 from moodbook.library.lookup import find_payload, find_unchanged
 from moodbook.library.personal.head import Head, find_head, read_head
 from moodbook.library.stored import read_vectors

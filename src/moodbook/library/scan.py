@@ -20,9 +20,10 @@ from moodbook import audio
 from moodbook.audio.worker import DEFAULT_LIMITS, Limits, Lost, WorkerPool
 from moodbook.errors import AudioError, DataError
 from moodbook.files import is_folder, is_there
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
 from moodbook.library.disks import Disks
 from moodbook.library.identity import CHANGED_MEANWHILE, KnownFile, Stat, identify
+from moodbook.library.known_model import Model
 from moodbook.model.listening import Hearing, listen_isolated
 from moodbook.model.scores import TagFailure, path_fields, printable
 from moodbook.model.tagger import Tagger

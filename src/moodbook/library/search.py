@@ -14,7 +14,8 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from moodbook.errors import CatalogueError, DataError
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.known_model import Model
 from moodbook.library.query import And, Comparison, Decided, Length, Not, Or, Query, Score, Text, TextField, parse_query
 from moodbook.library.stored import check_kinds, damaged, is_number, read_texts
 from moodbook.model.presence import MUSIC

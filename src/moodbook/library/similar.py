@@ -12,7 +12,8 @@ from jaxtyping import Float32, Int64
 from moodbook.audio.payload import payload_hash
 from moodbook.errors import DataError
 from moodbook.files import is_there
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.known_model import Model
 from moodbook.library.query import Or, Query, Text
 from moodbook.library.scan import absolute
 from moodbook.library.search import Track, fold, search, track_of_file, track_of_payload, tracks_of_payloads

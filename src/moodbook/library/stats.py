@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.known_model import Model
 from moodbook.library.stored import damaged, is_number
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from moodbook.errors import CatalogueError, ModelError
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.known_model import Model
 from moodbook.library.personal.head import Head, read_head
 from moodbook.library.search import fold
 from moodbook.library.stored import read_vectors

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from moodbook.errors import AudioError, DataError
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.known_model import Model
 from moodbook.library.lookup import find_payload
 from moodbook.library.personal.sources import Statement
 from moodbook.library.search import fold, tracks_of_payloads

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int64
 
 from moodbook.errors import DataError
 from moodbook.evaluation.intervals import interval, resample_counts
-from moodbook.library.catalogue import Model
+from moodbook.library.known_model import Model
 from moodbook.library.personal.examples import Examples
 from moodbook.library.personal.head import NEVER, Figure, WordFacts
 from moodbook.library.personal.logistic import features, fit_weights, log_loss, probabilities

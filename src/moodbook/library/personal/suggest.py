@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Float
 
 from moodbook.errors import DataError
-from moodbook.library.catalogue import Catalogue, Model
+from moodbook.library.catalogue import Catalogue
+from moodbook.library.known_model import Model
 from moodbook.library.personal.examples import gather
 from moodbook.library.personal.head import Head
 from moodbook.library.personal.logistic import features, hessian, probabilities
