@@ -10,7 +10,7 @@ from vector_quantize_pytorch import VectorQuantize
 
 from moodbook.errors import DataError
 from moodbook.networks.config import VQVAEConfig
-from moodbook.networks.quantizer import VectorQuantizer, latent_sequence
+from moodbook.networks.quantizer import VectorQuantizer, latent_sequence, rotated
 
 
 def quantizer(codebook: Tensor) -> VectorQuantizer:
@@ -185,3 +185,41 @@ def test_one_hot_codes_against_a_unit_codebook_are_the_latents() -> None:
     ours = quantizer(torch.eye(8))
     codes = torch.randint(0, 8, (2, 4, 5))
     assert torch.equal(ours.lookup(codes), functional.one_hot(codes, 8).permute(0, 3, 1, 2).float())
+
+
+def test_the_rotation_carries_each_latent_onto_its_codebook_vector_and_keeps_angles() -> None:
+    torch.manual_seed(0)
+    z_e, z_q = torch.randn(2, 6, 4, 5, dtype=torch.float64), torch.randn(2, 6, 4, 5, dtype=torch.float64)
+    assert torch.allclose(rotated(z_e, z_q), z_q)
+    # The Jacobian of one vector, against a rotation times a scale.
+    e, q = torch.randn(6, dtype=torch.float64), torch.randn(6, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda vector: rotated(vector.reshape(1, 6, 1, 1), q.reshape(1, 6, 1, 1)).flatten(), e
+    )
+    scale = q.norm() / e.norm()
+    assert torch.allclose(jacobian @ jacobian.T, scale**2 * torch.eye(6, dtype=torch.float64))
+    assert torch.linalg.det(jacobian / scale).item() == pytest.approx(1.0)
+    assert torch.allclose(jacobian @ e, q)
+
+
+def test_the_rotation_changes_gradients_and_no_value() -> None:
+    torch.manual_seed(0)
+    ours, latents = quantizer(torch.randn(16, 8)), torch.randn(2, 8, 4, 10, requires_grad=True)
+    straight = ours(latents)
+    (gradient,) = torch.autograd.grad(straight.quantized.sum(), latents)
+    assert torch.equal(gradient, torch.ones_like(latents))
+    ours.gradient = "rotation"
+    turned = ours(latents)
+    assert torch.equal(turned.quantized, straight.quantized)
+    (gradient,) = torch.autograd.grad(turned.quantized.square().sum() / 2, latents)
+    # d/dz_e of |z_q|^2 / 2 is J^T z_q = (|z_q| / |z_e|)^2 z_e: turned back onto the latent.
+    ratio = (straight.quantized.norm(dim=1, keepdim=True) / latents.norm(dim=1, keepdim=True)).square()
+    assert torch.allclose(gradient, ratio * latents, atol=1e-5)
+
+
+def test_a_latent_of_zeros_or_opposite_to_its_vector_has_a_finite_gradient() -> None:
+    ours = quantizer(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    ours.gradient = "rotation"
+    latents = torch.tensor([[0.0, 0.0], [-1.0, 0.0]]).T.reshape(1, 2, 1, 2).requires_grad_()
+    (gradient,) = torch.autograd.grad(ours(latents).quantized.square().sum(), latents)
+    assert torch.isfinite(gradient).all()

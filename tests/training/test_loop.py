@@ -32,7 +32,7 @@ EIGHT = np.array([[1, 0], [0, 1]] * 4, dtype=bool)
 
 
 def run_step_1(plan: Plan, examples: Examples, machine: Machine, seed: int = 0) -> tuple[Step1, StepSummary]:
-    step = Step1(NARROW, seed, examples, examples, plan.config.batch_size)
+    step = Step1(NARROW, seed, examples, examples, plan.config)
     summary = train_step(step, plan, machine, MetricsLog(plan.folder.parent / "metrics.jsonl"), Display())
     return step, summary
 

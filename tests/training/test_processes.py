@@ -23,9 +23,10 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
-    _train((), tmp_path / "one")
-    _train(TORCHRUN, tmp_path / "two")
+@pytest.mark.parametrize("codebook", ["averages", "gradient"])
+def test_two_processes_give_the_losses_of_one(tmp_path: Path, codebook: str) -> None:
+    _train((), tmp_path / "one", codebook)
+    _train(TORCHRUN, tmp_path / "two", codebook)
     alone, together = _rows(tmp_path / "one"), _rows(tmp_path / "two")
     assert len(alone) == len(together) == 4
     assert json.loads((tmp_path / "two" / "step-1" / "step.json").read_text())["identity"]["processes"] == 2
@@ -37,7 +38,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
     # The losses did move, far beyond the tolerance.
     for first, last in (alone[:2], alone[2:]):
         assert abs(last["train"]["loss"] / first["train"]["loss"] - 1) > 2e-3
-    _train(TORCHRUN, tmp_path / "again")
+    _train(TORCHRUN, tmp_path / "again", codebook)
     assert [row["train"] for row in _rows(tmp_path / "again")] == [row["train"] for row in together]
 
 
@@ -52,11 +53,10 @@ def test_another_number_of_processes_is_another_run(tmp_path: Path) -> None:
         require_same({"processes": 1}, {"processes": 2}, tmp_path)
 
 
-def _train(launcher: tuple[str, ...], folder: Path) -> None:
+def _train(launcher: tuple[str, ...], folder: Path, codebook: str) -> None:
     environment: Mapping[str, str] = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    subprocess.run(
-        [sys.executable, *launcher, str(PROGRAM), str(folder)], check=True, env=environment, capture_output=True
-    )
+    command = [sys.executable, *launcher, str(PROGRAM), str(folder), codebook]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:

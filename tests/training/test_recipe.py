@@ -17,6 +17,8 @@ OURS = {
     "precision",
     "min_tracks",
     "restart_dead_codes",
+    "codebook",
+    "gradient",
     "random_crops",
     "start_at_prior",
     "teacher",

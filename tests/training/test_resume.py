@@ -148,8 +148,10 @@ def test_a_finished_step_is_only_loaded(
     examples = make_examples(None, count=2)
     metrics = MetricsLog(make_plan(Step1Config()).folder.parent / "metrics.jsonl")
     plan = make_plan(Step1Config(batch_size=2, max_epochs=1), resume=True)
-    first = train_step(Step1(NARROW, 0, examples, examples, 2), plan, machine, metrics, Display())
-    loaded = Step1(NARROW, 1, examples, examples, 2)
+    first = train_step(
+        Step1(NARROW, 0, examples, examples, Step1Config(batch_size=2)), plan, machine, metrics, Display()
+    )
+    loaded = Step1(NARROW, 1, examples, examples, Step1Config(batch_size=2))
     assert train_step(loaded, plan, machine, metrics, StopsAfter(0)) == first
     stored = read_weights(plan.folder).tensors
     assert all(torch.equal(value, stored[name]) for name, value in loaded.network.state_dict().items())
@@ -164,7 +166,7 @@ def test_another_recipe_is_not_resumed(
 
     def train(identity: dict[str, Any], display: Display) -> None:
         plan = make_plan(config, resume=True, checkpoint_seconds=0.0, identity=identity)
-        train_step(Step1(NARROW, 0, examples, examples, 2), plan, machine, metrics, display)
+        train_step(Step1(NARROW, 0, examples, examples, Step1Config(batch_size=2)), plan, machine, metrics, display)
 
     begun = {"recipe": {"seed": 0, "step_1": {"learning_rate": 0.0002}}, "data_sha256": "aa"}
     try:
@@ -189,7 +191,11 @@ def test_a_damaged_checkpoint_is_refused(
     (plan.folder / "checkpoint.safetensors").write_bytes(damage)
     with pytest.raises(TrainingError, match=r"It is damaged or no training state; delete it to start this step anew"):
         train_step(
-            Step1(NARROW, 0, examples, examples, 2), plan, machine, MetricsLog(plan.folder / "m.jsonl"), Display()
+            Step1(NARROW, 0, examples, examples, Step1Config(batch_size=2)),
+            plan,
+            machine,
+            MetricsLog(plan.folder / "m.jsonl"),
+            Display(),
         )
 
 
@@ -197,7 +203,13 @@ def test_altered_weights_are_refused(
     make_examples: Callable[..., Examples], make_plan: Callable[..., Plan], machine: Machine
 ) -> None:
     examples, plan = make_examples(None, count=2), make_plan(Step1Config(batch_size=2, max_epochs=1))
-    train_step(Step1(NARROW, 0, examples, examples, 2), plan, machine, MetricsLog(plan.folder / "m.jsonl"), Display())
+    train_step(
+        Step1(NARROW, 0, examples, examples, Step1Config(batch_size=2)),
+        plan,
+        machine,
+        MetricsLog(plan.folder / "m.jsonl"),
+        Display(),
+    )
     path = plan.folder / "weights.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

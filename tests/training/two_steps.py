@@ -1,8 +1,8 @@
 """Both steps on synthetic segments, resuming whatever is in the folder.
 
 ``python two_steps.py`` waits for folders on its stdin, see `serve`: the kill tests kill what it starts.
-``python two_steps.py FOLDER`` trains once, alone or under torchrun, without dropout, whose random numbers would differ
-between processes.
+``python two_steps.py FOLDER CODEBOOK`` trains once, alone or under torchrun, without dropout, whose random numbers
+would differ between processes; CODEBOOK says what moves the codebook.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +42,10 @@ class Setting:
     batch_size: int = 2
     dropout: float = 0.3
     learning_rate: float = 0.01
-    restart_dead_codes: bool = True
+    step_1: Mapping[str, Any] = field(
+        default_factory=lambda: {"restart_dead_codes": True, "codebook": "averages", "gradient": "rotation"}
+    )
+    """Dials of step 1 that are not the paper's."""
     chained: bool = True
     """Step 2 begins with the weights of step 1; else with fresh ones."""
 
@@ -49,7 +54,11 @@ TO_KILL = Setting()
 # Batches of five: two processes take shares of three and two. Two choices would make rounding decide: a code that one
 # latent uses or none, and, chained, the biases before a batch norm, which have no gradient but rounding and move as far
 # as any other under Adam, so that step 2 would begin elsewhere.
-TO_SHARE = Setting(count=10, batch_size=5, dropout=0.0, learning_rate=2e-4, restart_dead_codes=False, chained=False)
+_TO_SHARE = Setting(count=10, batch_size=5, dropout=0.0, learning_rate=2e-4, step_1={}, chained=False)
+TO_SHARE = {
+    "gradient": _TO_SHARE,
+    "averages": replace(_TO_SHARE, step_1={"codebook": "averages", "gradient": "rotation"}),
+}
 
 
 def train_both_steps(folder: Path, display: Display, setting: Setting = TO_KILL, *, resume: bool = True) -> None:
@@ -71,8 +80,8 @@ def train_both_steps(folder: Path, display: Display, setting: Setting = TO_KILL,
         return Plan(config, "float32", 0, folder / name, identity, resume, checkpoint_seconds=0.0)
 
     steps = {"batch_size": size, "max_epochs": EPOCHS, "learning_rate": setting.learning_rate, "random_crops": True}
-    first = Step1Config(**steps)
-    step_1 = Step1(CONFIG, 0, unlabelled, unlabelled, size, restart_dead_codes=setting.restart_dead_codes)
+    first = Step1Config(**steps, **setting.step_1)
+    step_1 = Step1(CONFIG, 0, unlabelled, unlabelled, first)
     train_step(step_1, plan(first, "step-1"), machine, metrics, display)
     torch.manual_seed(1)
     weights = read_weights(folder / "step-1").tensors if setting.chained else VQVAE(CONFIG).state_dict()
@@ -101,6 +110,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     with tuned_processor():
         if len(sys.argv) > 1:
-            train_both_steps(Path(sys.argv[1]), Display(), TO_SHARE)
+            train_both_steps(Path(sys.argv[1]), Display(), TO_SHARE[sys.argv[2]])
         else:
             serve()

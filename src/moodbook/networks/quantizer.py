@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int, Int64
@@ -12,6 +13,9 @@ from torch.nn import functional
 from moodbook.errors import DataError
 from moodbook.networks.config import VQVAEConfig
 
+Gradient = Literal["straight-through", "rotation"]
+"""How a gradient passes the quantizer: as it is, or turned and scaled as the latent is on its way to the vector."""
+
 
 @dataclass(frozen=True)
 class Quantized:
@@ -19,8 +23,7 @@ class Quantized:
 
     Args:
         codes: Number of the nearest codebook vector, 0 to K-1.
-        quantized: That codebook vector, float32; its gradient goes straight through to the latents and not to the
-            codebook.
+        quantized: That codebook vector, float32; its gradient goes through to the latents and not to the codebook.
         codebook_loss: MSE(z_q, sg z_e), which moves the codebook alone.
         commitment_loss: MSE(z_e, sg z_q), which moves the encoder alone; not yet weighted.
     """
@@ -32,16 +35,21 @@ class Quantized:
 
 
 class VectorQuantizer(nn.Module):
-    """One codebook of K vectors, nearest by Euclidean distance, straight-through.
+    """One codebook of K vectors, nearest by Euclidean distance.
 
     The look-up is float32 whatever autocast says: products in bfloat16 would change almost half of the codes.
 
     Args:
         config: Gives K (`codebook_size`) and the length of a vector (`width`).
 
+    Attributes:
+        gradient: How a gradient passes; straight through unless a training step says otherwise.
+
     Source:
         van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017, section 3.
     """
+
+    gradient: Gradient = "straight-through"
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
@@ -63,8 +71,9 @@ class VectorQuantizer(nn.Module):
             # MSE(z_q, sg z_e) and MSE(z_e, sg z_q), means over every element.
             codebook_loss = functional.mse_loss(z_q, z_e.detach())
             commitment_loss = functional.mse_loss(z_e, z_q.detach())
-            # Straight-through: the value is sg z_q to the last bit (z_e - sg z_e is 0), the gradient is that of z_e.
-            quantized = z_q.detach() + (z_e - z_e.detach())
+            carrier = rotated(z_e, z_q.detach()) if self.gradient == "rotation" else z_e
+            # The value is sg z_q to the last bit (what is added is 0), the gradient is that of the carrier.
+            quantized = z_q.detach() + (carrier - carrier.detach())
         return Quantized(codes, quantized, codebook_loss, commitment_loss)
 
     @torch.no_grad()
@@ -104,6 +113,27 @@ class VectorQuantizer(nn.Module):
 
     def _vectors(self, codes: Int64[Tensor, "batch bands steps"]) -> Float[Tensor, "batch width bands steps"]:
         return functional.embedding(codes, self.codebook.float()).permute(0, 3, 1, 2)
+
+
+def rotated(
+    z_e: Float[Tensor, "batch width bands steps"], z_q: Float[Tensor, "batch width bands steps"]
+) -> Float[Tensor, "batch width bands steps"]:
+    """Turn and scale each latent onto its codebook vector; to the gradient both are constants.
+
+    What pulls a latent within its cell thus depends on where in the cell it lies, which straight-through forgets.
+
+    Source:
+        Fifty et al.: Restructuring Vector Quantization with the Rotation Trick, 2024, section 4.2.
+    """
+    with torch.no_grad():
+        from_unit, to_unit = functional.normalize(z_e, dim=1), functional.normalize(z_q, dim=1)
+        between = functional.normalize(from_unit + to_unit, dim=1)
+        scale = z_q.norm(dim=1, keepdim=True) / z_e.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    # scale (I - 2 r r^T + 2 q e^T) z_e, with r the unit vector half-way between e and q.
+    along = (between * z_e).sum(dim=1, keepdim=True)
+    ahead = (from_unit * z_e).sum(dim=1, keepdim=True)
+    turned: Tensor = scale * (z_e - 2 * between * along + 2 * to_unit * ahead)
+    return turned
 
 
 def latent_sequence(

@@ -203,17 +203,15 @@ class Experiment:
         train, validation = (self.examples(prepared, split, labelled=False) for split in LEARNED_FROM)
         if self.recipe.step_1.teacher is not None:
             train, validation = self._taught(prepared, train, validation)
+        dials = self.recipe.step_1
         step = Step1(
             self.recipe.vqvae,
             self.recipe.seed,
             train,
             validation,
-            self.recipe.step_1.batch_size,
-            self.recipe.step_1.restart_dead_codes,
-            self.recipe.step_1.augment,
-            None if self.recipe.step_1.teacher is None else self.recipe.step_1.teacher_weight,
+            dials,
         )
-        plan = self._plan(self.recipe.step_1, STEP_1, prepared)
+        plan = self._plan(dials, STEP_1, prepared)
         summary = train_step(step, plan, self.machine, self._metrics, self.display)
         return LearnedVQVAE(read_weights(self.folder / STEP_1).tensors, summary)
 

@@ -207,6 +207,7 @@ class _Training:
         machine.add_gradients(self._parameters.values())
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        self._step.after_batch(machine)
         figures = torch.stack([losses.total, *(losses.parts[name] for name in self._part_names)]).detach() * share
         flag = figures.new_tensor([float(checkpoint_due and machine.is_main)])
         *sums, wanted = machine.sum(torch.cat([figures, flag])).tolist()

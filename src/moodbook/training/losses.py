@@ -15,6 +15,7 @@ from moodbook.errors import TrainingError
 from moodbook.networks.tagger import TaggingNetwork
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.augment import change_hearing, change_log_mel, draw_changes
+from moodbook.training.codebook import CodebookAverages
 from moodbook.training.teacher.teacher import Teacher, teacher_error
 
 
@@ -56,6 +57,7 @@ class ReconstructionLoss(StepLoss):
         teacher: Says what the semantic decoder is to read; None without one.
         teacher_weight: Weight of the semantic decoder's error.
         augment: Whether to learn from mixed and equalised music (`moodbook.training.augment`) while training.
+        averages: Watches the latents of what is learned from, where the codebook follows averages.
 
     Source:
         The paper, section on the VQ-VAE; van den Oord et al. 2017, equation 3.
@@ -64,10 +66,15 @@ class ReconstructionLoss(StepLoss):
     network: VQVAE
 
     def __init__(
-        self, vqvae: VQVAE, teacher: Teacher | None = None, teacher_weight: float = 1.0, augment: bool = False
+        self,
+        vqvae: VQVAE,
+        teacher: Teacher | None = None,
+        teacher_weight: float = 1.0,
+        augment: bool = False,
+        averages: CodebookAverages | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.teacher = vqvae, teacher
+        self.network, self.teacher, self.averages = vqvae, teacher, averages
         self.part_names = ("reconstruction", "codebook", "commitment", *(("teacher",) if teacher else ()))
         self._teacher_weight, self._augment = teacher_weight, augment
 
@@ -91,6 +98,8 @@ class ReconstructionLoss(StepLoss):
                 log_mel = change_log_mel(log_mel, changes)
                 hearing = None if hearing is None else change_hearing(hearing, changes)
         output = self.network(log_mel)
+        if self.averages is not None and self.training:
+            self.averages.observe(output.latents, output.codes)
         # MSE(x', x)
         reconstruction = functional.mse_loss(output.reconstruction, log_mel)
         total = reconstruction + output.codebook_loss + self.network.config.commitment_weight * output.commitment_loss

@@ -68,6 +68,12 @@ class Step1Config(StepConfig):
     """True: before the first epoch and after each one, codes that a sample of training music does not use start again
     on its latents. False, as the authors: the codebook starts at U(-1/K, 1/K) and a code that nobody uses stays where
     it is; a short training then ends with few codes in use."""
+    codebook: Literal["gradient", "averages"] = "gradient"
+    """gradient, as the paper: MSE(z_q, sg z_e) moves the codebook. averages: it follows moving averages of the latents
+    that became each code (`moodbook.training.codebook.CodebookAverages`)."""
+    gradient: Literal["straight-through", "rotation"] = "straight-through"
+    """How a gradient passes the quantizer. straight-through, as the paper: as it is. rotation: turned and scaled as the
+    latent is on its way to its codebook vector (`moodbook.networks.quantizer.rotated`)."""
     teacher: Literal["musicnn"] | None = None
     """A network whose embedding of every 3 seconds the codes must tell, beside the sound: the semantic decoder
     (``vqvae.semantic_width``) learns to read it from them; early stopping watches its error instead. None, as the

@@ -43,6 +43,9 @@ class TrainingStep(ABC):
     def validate(self, machine: Machine, precision: Precision) -> dict[str, int | float]:
         """Measure the validation split with the network as it is, in eval mode; each process takes a share."""
 
+    def after_batch(self, machine: Machine) -> None:  # noqa: B027 (most steps have nothing to do)
+        """Change the network after a batch, when the optimizer has; every process must change it alike."""
+
     def after_epoch(self, epoch: int) -> None:  # noqa: B027 (most steps have nothing to do)
         """Change the network after an epoch, counted from 1; every process must change it alike."""
 

@@ -9,16 +9,15 @@ import torch
 
 from moodbook.networks.config import VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
+from moodbook.training.codebook import CodebookAverages, restart_unused_codes
 from moodbook.training.examples import Examples
 from moodbook.training.losses import Losses, ReconstructionLoss, perplexity
 from moodbook.training.machine import Machine, Precision, reduced
 from moodbook.training.order import share_of_process, step_seed
+from moodbook.training.recipe import Step1Config
 from moodbook.training.step import TrainingStep
 from moodbook.training.teacher.musicnn import load_musicnn
 from moodbook.training.teacher.teacher import Teacher
-
-SAMPLED_SEGMENTS = 12
-"""Segments that say which codes are in use, and whose latents the others are moved to: 24,576 vectors of Type-1."""
 
 
 class Step1(TrainingStep):
@@ -33,11 +32,7 @@ class Step1(TrainingStep):
         seed: The recipe's seed; it fixes the initial weights.
         train: Segments of the training tracks.
         validation: Segments of the validation tracks.
-        batch_size: Segments measured at once on validation.
-        restart_dead_codes: Move codes that training music does not use onto its latents; see `Step1Config`.
-        augment: Learn from mixed and equalised music too; see `Step1Config`.
-        teacher_weight: Weight of what a teacher says of `train` and `validation`, which tell what it hears; None
-            without one.
+        dials: What the recipe says of this step.
 
     Raises:
         ModelError: The teacher's weights are not here.
@@ -46,38 +41,43 @@ class Step1(TrainingStep):
     number: ClassVar[Literal[1, 2]] = 1
     higher_is_better: ClassVar[bool] = False
 
+    loss: ReconstructionLoss
+
     def __init__(
         self,
         config: VQVAEConfig,
         seed: int,
         train: Examples,
         validation: Examples,
-        batch_size: int,
-        restart_dead_codes: bool = False,
-        augment: bool = False,
-        teacher_weight: float | None = None,
+        dials: Step1Config,
     ) -> None:
         torch.manual_seed(step_seed(seed, self.number))
         self.examples = train.to_learn_from()
         self.network = VQVAE(config)
-        if teacher_weight is None:
-            self.watched = "reconstruction"
-            self.loss = ReconstructionLoss(self.network, augment=augment)
-        else:
-            self.watched = "teacher"
-            teacher = Teacher(load_musicnn())
-            self.loss = ReconstructionLoss(self.network, teacher, teacher_weight, augment)
+        self.network.quantizer.gradient = dials.gradient
+        averages = None
+        if dials.codebook == "averages":
+            self.network.quantizer.codebook.requires_grad_(False)
+            averages = CodebookAverages(config)
+        teacher = Teacher(load_musicnn()) if dials.teacher == "musicnn" else None
+        self.watched = "reconstruction" if teacher is None else "teacher"
+        self.loss = ReconstructionLoss(self.network, teacher, dials.teacher_weight, dials.augment, averages)
         self.codebook_size = config.codebook_size
         self._validation = validation
-        self._batch_size = batch_size
-        self._restarts, self._seed = restart_dead_codes, step_seed(seed, self.number)
-        if restart_dead_codes and len(self.examples):
-            restart_unused_codes(self.network.train(), self.examples, self._seed)
+        self._batch_size = dials.batch_size
+        self._restarts, self._seed = dials.restart_dead_codes, step_seed(seed, self.number)
+        if dials.restart_dead_codes and len(self.examples):
+            restart_unused_codes(self.network.train(), self.examples, self._seed, averages)
+
+    def after_batch(self, machine: Machine) -> None:
+        """Let the codebook follow its averages, where the recipe wants it."""
+        if self.loss.averages is not None:
+            self.loss.averages.move(self.network.quantizer.codebook, machine)
 
     def after_epoch(self, epoch: int) -> None:
         """Restart the codes that training music does not use, where the recipe wants it."""
         if self._restarts:
-            restart_unused_codes(self.network.eval(), self.examples, self._seed + epoch)
+            restart_unused_codes(self.network.eval(), self.examples, self._seed + epoch, self.loss.averages)
             self.network.train()
 
     def validate(self, machine: Machine, precision: Precision) -> dict[str, int | float]:
@@ -98,38 +98,3 @@ class Step1(TrainingStep):
         figures = dict(zip(("loss", *self.loss.part_names), means.tolist(), strict=True))
         used = machine.sum(counts).cpu().numpy()
         return figures | {"perplexity": perplexity(used), "dead_codes": int((used == 0).sum())}
-
-
-@torch.no_grad()
-def restart_unused_codes(vqvae: VQVAE, examples: Examples, seed: int) -> int:
-    """Move the codes that a sample of training music does not use onto latents of that music.
-
-    An encoder with fresh weights gives latents of about unit size, far outside U(-1/K, 1/K): the few codes that win
-    first are pulled along with it, and the others are never chosen again.
-
-    Args:
-        vqvae: The VQ-VAE. Its mode says whose statistics batch norm takes: in eval mode its own, with which it will
-            encode when it is fixed; in training mode the sample's, as before the first epoch it has none of its own.
-        examples: Log-mel segments to draw the sample from.
-        seed: Draws the sample and the latents, alike in every process.
-
-    Returns:
-        How many codes were moved.
-
-    Source:
-        The restart of dead codes of Dhariwal et al.: Jukebox, 2020, section 3.1, once an epoch.
-    """
-    random = torch.Generator().manual_seed(seed)
-    positions = torch.randperm(len(examples), generator=random)[:SAMPLED_SEGMENTS].numpy()
-    codebook = vqvae.quantizer.codebook
-    # In training mode batch norm would count the sample into its running statistics.
-    untouched = {name: value.clone() for name, value in vqvae.named_buffers()}
-    latents = vqvae.encode(examples.batch(positions, codebook.device).inputs)
-    for name, value in vqvae.named_buffers():
-        value.copy_(untouched[name])
-    uses = torch.bincount(vqvae.quantizer.codes(latents).flatten(), minlength=len(codebook))
-    vectors = latents.permute(0, 2, 3, 1).reshape(-1, codebook.shape[1])
-    unused = (uses == 0).nonzero().flatten()[: len(vectors)]
-    drawn = torch.randperm(len(vectors), generator=random)[: len(unused)].to(codebook.device)
-    codebook[unused] = vectors[drawn]
-    return len(unused)
