@@ -1,7 +1,7 @@
 """What else could read the codes: dials of step 2, one at a time, on the benches of `docs/results.md`.
 
     python benchmarks/heads.py --vqvae RUN --taffc-audio DIR           what validation says of each
-    python benchmarks/heads.py --vqvae RUN --test spread attention     and of these what test says, beside ours
+    python benchmarks/heads.py --vqvae RUN --test mean hidden     and of these what test says, beside ours
 
 Each head reads what the semantic decoder of a finished, taught step 1 reads from the codes of a track, eight windows a
 segment, all segments. It learns from the train part of a bench by Adam, stops early on the validation part and is
@@ -121,6 +121,12 @@ HEADS = {
     "asymmetric": Head("asymmetric loss", Pooled, asymmetric),
     "mixup": Head("mixup of tracks", Pooled, mixed=True),
     "spread-mixup": Head("mean and spread, mixup", lambda n: Pooled(n, spread=True), mixed=True),
+    "hidden-asymmetric": Head("a hidden layer of 128, asymmetric loss", lambda n: Pooled(n, hidden=128), asymmetric),
+    "hidden-mixup": Head(
+        "a hidden layer of 128, asymmetric loss, mixup", lambda n: Pooled(n, hidden=128), asymmetric, mixed=True
+    ),
+    "hidden-32": Head("a hidden layer of 32, asymmetric loss", lambda n: Pooled(n, hidden=32), asymmetric),
+    "hidden-512": Head("a hidden layer of 512, asymmetric loss", lambda n: Pooled(n, hidden=512), asymmetric),
     "slow": Head("rate 3e-4", Pooled, rate=3e-4),
     "fast": Head("rate 3e-3", Pooled, rate=3e-3),
 }
@@ -220,6 +226,7 @@ def main() -> int:
     parser.add_argument("--vqvae", type=Path, required=True, help="a finished step 1 of the recipe `open`")
     parser.add_argument("--taffc-audio", type=Path, default=None, help="folder with Q1 ... Q4 of the TAFFC clips")
     parser.add_argument("--cache", type=Path, default=Path("runs/results/cache"), help="where features and codes are")
+    parser.add_argument("--only", nargs="*", choices=tuple(HEADS), default=tuple(HEADS), help="train these alone")
     parser.add_argument("--test", nargs="*", choices=tuple(HEADS), default=(), help="score these on test too")
     parser.add_argument("--bench", choices=("macleod", "taffc"), help="this one alone")
     arguments = parser.parse_args()
@@ -240,7 +247,7 @@ def main() -> int:
         print(
             f"### {bench.name}, validation\n\n| head | ROC-AUC of each seed | mean | PR-AUC, mean |\n|---|---|---|---|"
         )
-        for name, head in HEADS.items():
+        for name, head in ((name, HEADS[name]) for name in arguments.only):
             runs = [[train(head, splits, seed) for splits in parts] for seed in SEEDS]
             seeds = np.array([np.mean([figures for figures, _ in run], axis=0) for run in runs])
             each = " ".join(f"{one:.3f}" for one in seeds[:, 0])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from moodbook.library.filetags.hearing import _objections
 from moodbook.library.identity import Identity, identify
 from moodbook.model.listening import Heard, Hearing, _listen_for_pool
 
@@ -70,3 +71,13 @@ def grow_while_listening(task: tuple[Path, Hearing]) -> Iterator[Heard]:
             with task[0].open("ab") as file:
                 file.write(bytes(8))
         yield heard
+
+
+def act_on_hearing(files: tuple[str, str]) -> Iterator[str]:
+    """Do what the name of the file asks for, and hear any other."""
+    name = Path(files[0]).name
+    for what in ("segfault", "hang", "memory"):
+        if what in name:
+            for _ in act(what):
+                pass
+    yield from _objections(files)

@@ -21,9 +21,9 @@ from click.testing import Result
 from mutagen.oggopus import OggOpus
 from typer.testing import CliRunner
 
-from moodbook import audio
 from moodbook.cli.app import app
 from moodbook.library.filetags import build_plan, open_journal, read_fields
+from moodbook.library.filetags.hearing import Listener
 from moodbook.library.filetags.plan import Proposal
 from moodbook.library.filetags.rewrite import new_copy_name
 from moodbook.model.tagger import Tagger
@@ -197,16 +197,16 @@ def test_an_empty_name_is_not_the_current_folder(
 def test_ctrl_c_names_the_undoing_of_what_was_written(
     call: Call, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, heard = audio.load, []
+    real, heard = Listener.objection, []
 
-    def load(path: Path, **options: object) -> object:
-        heard.append(path)
-        if len(heard) == 3:  # Each file is heard with its copy.
+    def objection(listener: Listener, old: Path, new: Path) -> str | None:
+        heard.append(old)
+        if len(heard) == 2:
             raise KeyboardInterrupt
-        return real(path, **options)
+        return real(listener, old, new)
 
     call("write", music, "--top", 1, "--plan", tmp_path / "plan.json")
-    monkeypatch.setattr(audio, "load", load)
+    monkeypatch.setattr(Listener, "objection", objection)
     done = call("write", "--apply", tmp_path / "plan.json", "--yes")
     (run,) = (tmp_path / "journal").glob("*.jsonl")
     assert done.exit_code == 130

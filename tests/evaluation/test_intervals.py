@@ -17,7 +17,7 @@ from moodbook.evaluation.intervals import (
     mean_of_defined,
     rank_areas,
     resample_counts,
-    resample_f,
+    resample_decisions,
     resample_ranks,
 )
 from moodbook.evaluation.metrics import evaluate, score_decisions
@@ -76,14 +76,14 @@ def test_a_resample_scores_as_its_repeated_tracks_do():
     counts = resample_counts(len(truth), 5, seed=2)
     ranks = resample_ranks(truth, scores, tags, counts)
     decisions = scores > 0.5
-    f_scores = resample_f(truth, decisions, counts)
+    decided = resample_decisions(truth, decisions, counts)
     for column in range(5):
         rows = np.repeat(np.arange(len(truth)), counts[:, column])
         drawn = evaluate(truth[rows], scores[rows], tags, decisions=decisions[rows])
         assert ranks.roc_auc_macro[column] == pytest.approx(drawn.macro.roc_auc, abs=1e-12, nan_ok=True)
         assert ranks.pr_auc_micro[column] == pytest.approx(drawn.micro.pr_auc, abs=1e-12)
-        assert f_scores.macro[column] == pytest.approx(drawn.macro.f_score, abs=1e-12)
-        assert f_scores.micro[column] == pytest.approx(drawn.micro.f_score, abs=1e-12)
+        for name, values in decided.by_name().items():
+            assert values[column] == pytest.approx(drawn.official()[name], abs=1e-12)
 
 
 def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch):
@@ -152,7 +152,7 @@ def test_bootstrap_names_what_it_gives():
     decisions = scores > 0
     found = bootstrap(truth, scores, tags, decisions=decisions, resamples=200)
     official = evaluate(truth, scores, tags, decisions=decisions).official()
-    assert set(found) == {name for name in official if not name.startswith(("precision", "recall"))}
+    assert set(found) == set(official)
     for name, ends in found.items():
         assert 0 <= ends.low <= official[name] <= ends.high <= 1
     assert "F-score-macro" not in bootstrap(truth, scores, tags, resamples=10)
@@ -197,8 +197,8 @@ def test_intervals_cover_the_mean_score_of_such_test_sets():
         return truth, generator.normal(size=truth.shape) + truth
 
     def scores(truth: np.ndarray, given: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        ranks, f_scores = resample_ranks(truth, given, tags, counts), resample_f(truth, given > 1.5, counts)
-        return np.stack([ranks.roc_auc_macro, ranks.pr_auc_macro, ranks.pr_auc_micro, f_scores.macro])
+        ranks, decided = resample_ranks(truth, given, tags, counts), resample_decisions(truth, given > 1.5, counts)
+        return np.stack([ranks.roc_auc_macro, ranks.pr_auc_macro, ranks.pr_auc_micro, decided.f_macro])
 
     once = np.ones((tracks, 1), np.int32)
     target = np.mean([scores(*draw(), once)[:, 0] for _ in range(1500)], axis=0)
@@ -217,9 +217,11 @@ def test_score_decisions_agrees_with_the_resampled_f():
         truth, scores, tags = random_matrix(seed)
         decisions = scores > 0.3
         wanted = score_decisions(truth, decisions, tags)
-        found = resample_f(truth, decisions, np.ones((len(truth), 1), np.int32))
-        assert found.macro[0] == pytest.approx(wanted.macro.f_score, abs=1e-12)
-        assert found.micro[0] == pytest.approx(wanted.micro.f_score, abs=1e-12)
+        found = resample_decisions(truth, decisions, np.ones((len(truth), 1), np.int32))
+        for name, values in found.by_name().items():
+            figure, average = name.rsplit("-", 1)
+            field = {"F-score": "f_score"}.get(figure, figure)
+            assert values[0] == pytest.approx(getattr(getattr(wanted, average), field), abs=1e-12)
 
 
 def test_nothing_warns_on_rare_tags():

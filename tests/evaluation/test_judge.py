@@ -17,7 +17,7 @@ from rich.console import Console
 from moodbook.errors import DataError, UnscorableError
 from moodbook.evaluation.duplicates import find_duplicates, keep_first, read_duplicates
 from moodbook.evaluation.findings import Validation
-from moodbook.evaluation.intervals import interval, resample_counts, resample_f
+from moodbook.evaluation.intervals import interval, resample_counts, resample_decisions
 from moodbook.evaluation.judge import F_SCORES, RANK_SCORES, judge
 from moodbook.evaluation.metrics import evaluate, score_decisions
 from moodbook.evaluation.tables import describe, verdict_tables
@@ -156,7 +156,7 @@ def test_f_is_compared_on_the_same_resamples_reading_by_reading(given: Any):
     assert difference.difference == scores[0] - scores[1]
     for unit, groups in (("tracks", None), ("artists", given.artists)):
         counts = resample_counts(400, 60, 0, groups)
-        drawn = [resample_f(given.ground_truth, decided, counts).macro for decided in (high, low)]
+        drawn = [resample_decisions(given.ground_truth, decided, counts).f_macro for decided in (high, low)]
         assert difference.intervals[unit] == interval(difference.difference, drawn[0] - drawn[1], bounded=False)
     # The scores are the same, and so are thresholds fitted elsewhere on them.
     assert by_key["honest", "F-score-micro"].difference == 0

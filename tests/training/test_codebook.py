@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 
 from moodbook.networks.config import VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
-from moodbook.training.codebook import DECAY, CodebookAverages, restart_unused_codes
+from moodbook.training.codebook import DECAY, CodebookAverages, measure_codebook, restart_unused_codes
 from moodbook.training.examples import Examples
 from moodbook.training.machine import Machine
 from moodbook.training.recipe import Step1Config
@@ -113,3 +114,17 @@ def test_averages_move_the_codebook_and_no_gradient_does(make_examples: Callable
     after = step.network.quantizer.codebook.clone()
     step.after_batch(Machine())
     assert torch.equal(step.network.quantizer.codebook, after)
+
+
+def test_the_codebook_is_measured_as_it_is_used(make_examples: Callable[..., Examples]) -> None:
+    torch.manual_seed(0)
+    vqvae, examples = VQVAE(CONFIG), make_examples(None, count=3)
+    found = measure_codebook(vqvae, examples, 2, Machine())
+    assert vqvae.training
+    vqvae.eval()
+    codes = vqvae.codes(_log_mel(examples))
+    decoded = vqvae.decode(vqvae.quantizer.lookup(codes))
+    assert found.reconstruction == pytest.approx((decoded - _log_mel(examples)).square().mean().item(), rel=1e-5)
+    assert found.codes_in_use == len(codes.unique()) / 16
+    share = torch.bincount(codes.flatten()).double() / codes.numel()
+    assert found.perplexity == pytest.approx(torch.exp(-(share[share > 0] * share[share > 0].log()).sum()).item())

@@ -13,7 +13,8 @@ from moodbook.networks.config import CNNConfig, NetworkConfig, VGGishConfig, VQV
 from moodbook.networks.quantizer import Quantized
 from moodbook.networks.tagger import TaggingOutput, build_network
 from moodbook.networks.vqvae import VQVAE, VQVAEOutput
-from moodbook.training.losses import ReconstructionLoss, TaggingLoss, perplexity
+from moodbook.training.codebook import perplexity
+from moodbook.training.losses import ReconstructionLoss, TaggingLoss
 
 NARROW = VQVAEConfig(width=4, codebook_size=8, commitment_weight=0.25)
 

@@ -67,6 +67,13 @@ def test_the_folder_tells_the_whole_story(finished: Path, small_set: Dataset) ->
     assert report["tracks"] == {"train": 6, "validation": 3, "test": 3}
     assert [step["step"] for step in report["steps"]] == _steps(recipe)
     assert report["unreadable"] == []
+    low, high = report["calibration_interval"]
+    assert low <= report["calibration_error"] <= high
+    fixed = recipe.vqvae is not None and not recipe.step_2.update_vqvae
+    assert (report["codebook"] is not None) == fixed
+    if fixed:
+        card = (finished / "bundle" / "README.md").read_text()
+        assert f"| validation | reconstruction | {report['codebook']['reconstruction']:.4f} |" in card
     assert not list(finished.rglob("*.part"))
     assert not list(finished.rglob("*.pkl"))
     assert not list(finished.rglob("checkpoint*"))

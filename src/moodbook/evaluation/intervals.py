@@ -68,15 +68,26 @@ class ResampledRanks:
 
 
 @dataclass(frozen=True)
-class ResampledF:
-    """F of one set of decisions over all resamples; the decisions stay as they are."""
+class ResampledDecisions:
+    """Precision, recall and F of one set of decisions over all resamples; the decisions stay as they are."""
 
-    macro: Float[np.ndarray, " resamples"]
-    micro: Float[np.ndarray, " resamples"]
+    precision_macro: Float[np.ndarray, " resamples"]
+    precision_micro: Float[np.ndarray, " resamples"]
+    recall_macro: Float[np.ndarray, " resamples"]
+    recall_micro: Float[np.ndarray, " resamples"]
+    f_macro: Float[np.ndarray, " resamples"]
+    f_micro: Float[np.ndarray, " resamples"]
 
     def by_name(self) -> dict[str, np.ndarray]:
-        """Give the resamples of both averages under their official names."""
-        return {"F-score-macro": self.macro, "F-score-micro": self.micro}
+        """Give the resamples of the six averages under their official names."""
+        return {
+            "precision-macro": self.precision_macro,
+            "precision-micro": self.precision_micro,
+            "recall-macro": self.recall_macro,
+            "recall-micro": self.recall_micro,
+            "F-score-macro": self.f_macro,
+            "F-score-micro": self.f_micro,
+        }
 
 
 def resample_counts(
@@ -214,20 +225,23 @@ def resample_ranks(
     )
 
 
-def resample_f(
+def resample_decisions(
     ground_truth: Bool[np.ndarray, "tracks tags"],
     decisions: Bool[np.ndarray, "tracks tags"],
     counts: Int32[np.ndarray, "tracks resamples"],
-) -> ResampledF:
-    """Compute macro and micro F of fixed decisions for every resample; 0/0 counts as 0."""
+) -> ResampledDecisions:
+    """Compute precision, recall and F of fixed decisions for every resample; 0/0 counts as 0."""
     weights = counts.T.astype(np.float64)
-    hits = weights @ (ground_truth & decisions)
-    # F = 2 TP / (2 TP + FP + FN), and the two sums hold TP twice.
-    both = weights @ ground_truth + weights @ decisions
-    f_score = np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
-    all_hits, all_both = hits.sum(axis=1), both.sum(axis=1)
-    micro = np.divide(2 * all_hits, all_both, out=np.zeros_like(all_hits), where=all_both > 0)
-    return ResampledF(f_score.mean(axis=1), micro)
+    hits, present, decided = (weights @ cells for cells in (ground_truth & decisions, ground_truth, decisions))
+
+    def averages(over: Float[np.ndarray, "resamples tags"]) -> tuple[np.ndarray, np.ndarray]:
+        share = np.divide(hits, over, out=np.zeros_like(hits), where=over > 0)
+        all_hits, all_over = hits.sum(axis=1), over.sum(axis=1)
+        micro = np.divide(all_hits, all_over, out=np.zeros_like(all_hits), where=all_over > 0)
+        return share.mean(axis=1), micro
+
+    # F = 2 TP / (2 TP + FP + FN) = TP / half of what is present and what is decided.
+    return ResampledDecisions(*averages(decided), *averages(present), *averages((present + decided) / 2))
 
 
 def mean_of_defined(values: Float[np.ndarray, "resamples tags"]) -> Float[np.ndarray, " resamples"]:
@@ -281,7 +295,7 @@ def bootstrap(
         ground_truth: Which tracks have which tags.
         probabilities: Scores, columns in the order of `tags`.
         tags: Names of the columns.
-        decisions: For intervals of F too; they are kept as they are, no threshold is fitted again.
+        decisions: For intervals of precision, recall and F too; kept as they are, no threshold is fitted again.
         groups: Artist of each track: artists are drawn instead of tracks.
         resamples: How many resamples to draw.
         seed: Fixes the draw.
@@ -297,5 +311,5 @@ def bootstrap(
     counts = resample_counts(len(ground_truth), resamples, seed, groups)
     values = resample_ranks(ground_truth, probabilities, tags, counts).by_name()
     if decisions is not None:
-        values |= resample_f(ground_truth, decisions, counts).by_name()
+        values |= resample_decisions(ground_truth, decisions, counts).by_name()
     return {name: interval(scores[name], resampled) for name, resampled in values.items()}

@@ -18,7 +18,7 @@ from moodbook.evaluation.intervals import (
     ResampledRanks,
     interval,
     resample_counts,
-    resample_f,
+    resample_decisions,
     resample_ranks,
 )
 from moodbook.evaluation.metrics import DecisionScores, PrecisionRecallF, Scores, evaluate, score_decisions
@@ -211,7 +211,7 @@ def _resample(truth: np.ndarray, decisions: Sequence[np.ndarray], units: Mapping
     """Give F in all resamples, the mean of several sets of decisions."""
     resampled = {}
     for unit, counts in units.items():
-        each = [resample_f(truth, decided, counts).by_name() for decided in decisions]
+        each = [resample_decisions(truth, decided, counts).by_name() for decided in decisions]
         resampled[unit] = {score: np.mean([one[score] for one in each], axis=0) for score in F_SCORES}
     return resampled
 

@@ -1,15 +1,20 @@
-"""What moves the codebook in step 1 beside a gradient: averages of the latents, and the restart of unused codes."""
+"""The codebook in step 1: averages of latents that may move it, the restart of unused codes, and how it is used."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
 from moodbook.networks.config import VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.examples import Examples
 from moodbook.training.machine import Machine
+from moodbook.training.order import share_of_process
 
 SAMPLED_SEGMENTS = 12
 """Segments that say which codes are in use, and whose latents the others are moved to: 24,576 vectors of Type-1."""
@@ -111,3 +116,48 @@ def restart_unused_codes(vqvae: VQVAE, examples: Examples, seed: int, averages: 
     if averages is not None:
         averages.restart(codebook, unused)
     return len(unused)
+
+
+@dataclass(frozen=True)
+class CodebookReport:
+    """What a codebook does with music.
+
+    Args:
+        reconstruction: Mean squared error of the decoded log-mel, at the scale of the network's input.
+        perplexity: How many codes would be in use if all were used alike.
+        codes_in_use: Share of the codes that some segment uses.
+    """
+
+    reconstruction: float
+    perplexity: float
+    codes_in_use: float
+
+
+@torch.no_grad()
+def measure_codebook(vqvae: VQVAE, examples: Examples, batch_size: int, machine: Machine) -> CodebookReport:
+    """Measure a VQ-VAE on segments, in float32, as it is when it is fixed; every process takes a share."""
+    was_training = vqvae.training
+    vqvae.eval()
+    squares = torch.zeros(1, dtype=torch.float64, device=machine.device)
+    counts = torch.zeros(vqvae.config.codebook_size, dtype=torch.int64, device=machine.device)
+    mine = share_of_process(np.arange(len(examples)), machine.processes, machine.process)
+    for start in range(0, len(mine), batch_size):
+        positions = mine[start : start + batch_size]
+        log_mel = examples.batch(positions, machine.device).inputs
+        codes = vqvae.codes(log_mel)
+        error = functional.mse_loss(vqvae.decode(vqvae.quantizer.lookup(codes)), log_mel)
+        squares += error.double() * len(positions)
+        counts += torch.bincount(codes.flatten(), minlength=len(counts))
+    vqvae.train(was_training)
+    used = machine.sum(counts).cpu().numpy()
+    reconstruction = float(machine.sum(squares)) / len(examples)
+    return CodebookReport(reconstruction, perplexity(used), float((used > 0).mean()))
+
+
+def perplexity(counts: Int64[np.ndarray, " codebook"]) -> float:
+    """Compute the perplexity of the codes' use, ``exp(-sum p ln p)``: K where all are used alike, 1 where one is."""
+    total = counts.sum()
+    if not total:
+        return 0.0
+    share = counts[counts > 0] / total
+    return float(np.exp(-(share * np.log(share)).sum()))

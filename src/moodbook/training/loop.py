@@ -26,9 +26,10 @@ from moodbook.training.checkpoint import (
     write_json,
     write_tensors,
 )
+from moodbook.training.codebook import perplexity
 from moodbook.training.early_stopping import EarlyStopping
 from moodbook.training.examples import Batch
-from moodbook.training.losses import Losses, perplexity
+from moodbook.training.losses import Losses
 from moodbook.training.machine import Machine, lay_out, reduced
 from moodbook.training.order import epoch_batches, epoch_starts, share_of_process, step_seed
 from moodbook.training.processes import share_batch_norm

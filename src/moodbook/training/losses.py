@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Int64, Shaped
+from jaxtyping import Float, Float32, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -160,12 +159,3 @@ class TaggingLoss(StepLoss):
         total = cross_entropy + vq.codebook_loss + self._commitment_weight * vq.commitment_loss
         parts = {"cross_entropy": cross_entropy, "codebook": vq.codebook_loss, "commitment": vq.commitment_loss}
         return Losses(total, parts, vq.codes)
-
-
-def perplexity(counts: Int64[np.ndarray, " codebook"]) -> float:
-    """Compute the perplexity of the codes' use, ``exp(-sum p ln p)``: K where all are used alike, 1 where one is."""
-    total = counts.sum()
-    if not total:
-        return 0.0
-    share = counts[counts > 0] / total
-    return float(np.exp(-(share * np.log(share)).sum()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +11,19 @@ from jaxtyping import Bool, Float
 
 from moodbook.datasets.cache import SkippedTrack
 from moodbook.datasets.check import Finding
-from moodbook.evaluation.intervals import LEVEL, Interval, resample_counts, resample_f, resample_ranks
+from moodbook.evaluation.calibration import expected_calibration_error
+from moodbook.evaluation.intervals import LEVEL, Interval, bootstrap, interval, resample_counts
 from moodbook.evaluation.metrics import Scores
 from moodbook.tags import TagSet
+from moodbook.training.codebook import CodebookReport
 from moodbook.training.presence import PresenceReport
 from moodbook.training.step import StepSummary
 
 RESAMPLES = 1000
 """Bootstrap resamples behind an interval."""
 AVERAGES = ("macro", "micro")
-FIGURES = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "precision": "precision", "recall": "recall", "f_score": "F"}
-"""The figures of an average, as the report prints them; those with an interval are `INTERVALS`."""
-INTERVALS = ("roc_auc", "pr_auc", "f_score")
+FIGURES = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "precision": "precision", "recall": "recall", "f_score": "F-score"}
+"""The figures of an average, as the report prints them."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,12 @@ class Report:
         validation: Scores of the tracks that were held out, on validation or by fold; its F is optimistic, for its
             thresholds were fitted there.
         presence: How well music is told from noise and speech; None where the recipe does not ask for it.
+        codebook: What the codebook does with validation music, in the weights that the model has; None without a
+            VQ-VAE, and for one that has learned on.
         calibration_error: How far, on the mean, a probability on test is from the share of tags that come true at it.
         intervals: 95 % bootstrap intervals over the test tracks, by average ("macro") and figure ("roc_auc").
+        calibration_interval: The same of the calibration error; None where it cannot be measured.
+        grouped: Whether the tracks of one group (an artist, say) were drawn together for them.
         steps: How the steps ended.
         never_decided: Tags that no validation track has: they have no threshold and are never decided.
         unreadable: Tracks whose audio cannot be read.
@@ -62,8 +67,11 @@ class Report:
     test: Scores
     validation: Scores
     presence: PresenceReport | None
+    codebook: CodebookReport | None
     calibration_error: float
     intervals: Mapping[str, Mapping[str, Interval]]
+    calibration_interval: Interval | None
+    grouped: bool
     steps: tuple[StepSummary, ...]
     never_decided: tuple[str, ...]
     unreadable: tuple[SkippedTrack, ...]
@@ -83,12 +91,14 @@ class Report:
             "tracks": dict(self.tracks),
             "test": self.test.to_json(),
             "calibration_error": self.calibration_error,
+            "codebook": None if self.codebook is None else vars(self.codebook),
             "presence": None if self.presence is None else vars(self.presence),
             "intervals": {
                 average: {figure: [interval.low, interval.high] for figure, interval in figures.items()}
                 for average, figures in self.intervals.items()
             },
-            "interval": f"{LEVEL:.0%} bootstrap over tracks, {RESAMPLES} resamples",
+            "calibration_interval": _ends(self.calibration_interval),
+            "interval": f"{LEVEL:.0%} bootstrap over {self.drawn}, {RESAMPLES} resamples",
             "validation": self.validation.to_json(),
             "thresholds": f"fitted on {self.fitted_on}",
             "steps": [
@@ -124,9 +134,15 @@ class Report:
             lines.append(f"{title:<10}" + "".join(f"  {cell:<24}" for cell in cells).rstrip())
         lines += [
             "",
-            f"In brackets: {LEVEL:.0%} intervals, bootstrap over tracks. Thresholds: fitted on {self.fitted_on}.",
+            f"In brackets: {LEVEL:.0%} intervals, bootstrap over {self.drawn}. Thresholds: fitted on {self.fitted_on}.",
         ]
-        lines.append(f"Expected calibration error on test: {self.calibration_error:.3f}.")
+        error = figure_and_interval(self.calibration_error, self.calibration_interval)
+        lines.append(f"Expected calibration error on test: {error}.")
+        if self.codebook is not None:
+            lines.append(
+                f"Codebook on validation: mean squared error of the reconstruction {self.codebook.reconstruction:.4f}, "
+                f"{self.codebook.codes_in_use:.0%} of the codes in use, perplexity {self.codebook.perplexity:.0f}."
+            )
         if self.presence is not None:
             passed = 1 - self.presence.speech_found, 1 - self.presence.noise_found
             lines.append(
@@ -159,6 +175,11 @@ class Report:
         folds = sum(step.step == 2 for step in self.steps)
         return f"the parts that {folds} folds left out" if folds > 1 else "validation"
 
+    @property
+    def drawn(self) -> str:
+        """What the bootstrap draws."""
+        return "groups of tracks" if self.grouped else "tracks"
+
     def interval(self, average: str, figure: str) -> Interval | None:
         """Give the interval of a figure; None where it has none."""
         return self.intervals.get(average, {}).get(figure)
@@ -175,6 +196,9 @@ class Report:
                 if interval is not None:
                     test[f"{figure}_{average}_low"], test[f"{figure}_{average}_high"] = interval.low, interval.high
         test["expected_calibration_error"] = self.calibration_error
+        if self.calibration_interval is not None:
+            test["expected_calibration_error_low"] = self.calibration_interval.low
+            test["expected_calibration_error_high"] = self.calibration_interval.high
         validation = {
             f"{figure}_macro": getattr(self.validation.macro, figure)
             for figure in ("roc_auc", "pr_auc")
@@ -184,6 +208,8 @@ class Report:
             validation["segments_of_music_kept"] = self.presence.music_kept
             validation["segments_of_speech_found"] = self.presence.speech_found
             validation["segments_of_noise_found"] = self.presence.noise_found
+        if self.codebook is not None:
+            validation |= vars(self.codebook)
         return {"test": test, "validation": validation}
 
 
@@ -193,26 +219,46 @@ def score_intervals(
     decisions: Bool[np.ndarray, "tracks tags"],
     tags: TagSet,
     seed: int,
+    groups: Sequence[str] | None,
 ) -> dict[str, dict[str, Interval]]:
-    """Compute the bootstrap intervals of the macro and micro figures; none where fewer than two tracks are scored."""
-    if len(ground_truth) < 2:
+    """Compute the bootstrap intervals of the macro and micro figures; none where fewer than two tracks can be drawn."""
+    if not _can_be_drawn(len(ground_truth), groups):
         return {}
-    counts = resample_counts(len(ground_truth), RESAMPLES, seed)
-    ranks = resample_ranks(ground_truth, probabilities, tags, counts)
-    decided = resample_f(ground_truth, decisions, counts)
-    resampled = {
-        "macro": {"roc_auc": ranks.roc_auc_macro, "pr_auc": ranks.pr_auc_macro, "f_score": decided.macro},
-        "micro": {"roc_auc": ranks.roc_auc_micro, "pr_auc": ranks.pr_auc_micro, "f_score": decided.micro},
-    }
-    intervals: dict[str, dict[str, Interval]] = {}
-    for average, figures in resampled.items():
-        intervals[average] = {}
-        for figure, values in figures.items():
-            defined = values[np.isfinite(values)]
-            if len(defined):
-                low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-                intervals[average][figure] = Interval(float(low), float(high))
+    found = bootstrap(
+        ground_truth, probabilities, tags, decisions=decisions, groups=groups, resamples=RESAMPLES, seed=seed
+    )
+    intervals: dict[str, dict[str, Interval]] = {average: {} for average in AVERAGES}
+    for average in AVERAGES:
+        for figure, name in FIGURES.items():
+            around = found[f"{name}-{average}"]
+            if np.isfinite(around.low):
+                intervals[average][figure] = around
     return intervals
+
+
+def calibration_interval(
+    ground_truth: Bool[np.ndarray, "tracks tags"],
+    probabilities: Float[np.ndarray, "tracks tags"],
+    seed: int,
+    groups: Sequence[str] | None,
+) -> Interval | None:
+    """Compute the bootstrap interval of the expected calibration error; None as `score_intervals`."""
+    if not _can_be_drawn(len(ground_truth), groups):
+        return None
+    counts = resample_counts(len(ground_truth), RESAMPLES, seed, groups)
+    errors = []
+    for column in range(RESAMPLES):
+        rows = np.repeat(np.arange(len(ground_truth)), counts[:, column])
+        errors.append(expected_calibration_error(ground_truth[rows], probabilities[rows]))
+    return interval(expected_calibration_error(ground_truth, probabilities), np.array(errors))
+
+
+def _can_be_drawn(tracks: int, groups: Sequence[str] | None) -> bool:
+    return (tracks if groups is None else len(set(groups))) >= 2
+
+
+def _ends(around: Interval | None) -> list[float] | None:
+    return None if around is None else [around.low, around.high]
 
 
 def figure_and_interval(value: float, interval: Interval | None) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from moodbook.datasets.check import check
-from moodbook.datasets.dataset import SPLITS, Dataset
+from moodbook.datasets.dataset import SPLITS, Dataset, Track
 from moodbook.datasets.registry import find_source
 from moodbook.errors import TrainingError
 from moodbook.evaluation.calibration import expected_calibration_error
@@ -21,12 +21,13 @@ from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
 from moodbook.tags import TagSet
 from moodbook.training.checkpoint import write_json, write_text
+from moodbook.training.codebook import CodebookReport, measure_codebook
 from moodbook.training.experiment import Experiment, Prepared
 from moodbook.training.given import LearnedVQVAE
 from moodbook.training.machine import Machine, tuned_processor
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe
-from moodbook.training.report import Report, score_intervals
+from moodbook.training.report import Report, calibration_interval, score_intervals
 from moodbook.training.run_folder import (
     BUNDLE,
     REPORT,
@@ -91,6 +92,7 @@ def reproduce(
         held_out, held_out_scores = experiment.held_out(prepared, tagger)
         scores = experiment.probabilities(prepared, tagger, "test")
         learned_presence = experiment.presence(prepared, tagger)
+        codebook = _codebook(experiment, prepared, tagger)
     if experiment.machine.is_main:
         # Always anew: what an earlier run wrote may be the scores of other weights.
         for split, tracks, said in (
@@ -103,6 +105,7 @@ def reproduce(
     held_out_truth, truth = dataset.ground_truth(held_out), experiment.ground_truth(prepared, "test")
     thresholds = _thresholds(recipe, dataset.tags, held_out_truth, held_out_scores)
     decisions = decide(scores, thresholds, dataset.tags)
+    groups = _groups(prepared.tracks["test"])
     report = Report(
         name=recipe.name,
         source=recipe.source,
@@ -114,8 +117,11 @@ def reproduce(
         test=evaluate(truth, scores, dataset.tags, thresholds=thresholds),
         validation=evaluate(held_out_truth, held_out_scores, dataset.tags, thresholds=thresholds),
         presence=None if learned_presence is None else learned_presence[1],
+        codebook=codebook,
         calibration_error=expected_calibration_error(truth, scores),
-        intervals=score_intervals(truth, scores, decisions, dataset.tags, recipe.seed),
+        intervals=score_intervals(truth, scores, decisions, dataset.tags, recipe.seed, groups),
+        calibration_interval=calibration_interval(truth, scores, recipe.seed, groups),
+        grouped=groups is not None,
         steps=_summaries(learned, tagger),
         never_decided=_never_decided(recipe, dataset.tags, held_out_truth),
         unreadable=prepared.unreadable,
@@ -241,6 +247,21 @@ def _thresholds(
         return fit_precision_threshold(ground_truth, probabilities, tags, recipe.step_2.decision_precision)
     fitted = fit_thresholds(ground_truth, probabilities, tags, without_positives="never")
     return clear_of_scores(fitted, probabilities, tags)
+
+
+def _codebook(experiment: Experiment, prepared: Prepared, tagger: LearnedTagger | None) -> CodebookReport | None:
+    """Measure the codebook on validation music; where the VQ-VAE has learned on, its decoder is of another time."""
+    if tagger is None or tagger.network.vqvae is None or not tagger.network.vqvae.fixed:
+        return None
+    examples = experiment.examples(prepared, "validation", labelled=False)
+    return measure_codebook(tagger.network.vqvae, examples, experiment.recipe.step_2.batch_size, experiment.machine)
+
+
+def _groups(tracks: Sequence[Track]) -> list[str] | None:
+    """Name what each track must be drawn with; None where every track is on its own."""
+    if all(track.group is None for track in tracks):
+        return None
+    return [track.group or track.track_id for track in tracks]
 
 
 def _never_decided(recipe: Recipe, tags: TagSet, ground_truth: Bool[np.ndarray, "tracks tags"]) -> tuple[str, ...]:

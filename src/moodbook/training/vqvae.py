@@ -9,9 +9,9 @@ import torch
 
 from moodbook.networks.config import VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
-from moodbook.training.codebook import CodebookAverages, restart_unused_codes
+from moodbook.training.codebook import CodebookAverages, perplexity, restart_unused_codes
 from moodbook.training.examples import Examples
-from moodbook.training.losses import Losses, ReconstructionLoss, perplexity
+from moodbook.training.losses import Losses, ReconstructionLoss
 from moodbook.training.machine import Machine, Precision, reduced
 from moodbook.training.order import share_of_process, step_seed
 from moodbook.training.recipe import Step1Config

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from mutagen.wave import WAVE
 
 from moodbook import audio
 from moodbook.features import SAMPLE_RATE
+from moodbook.library.filetags.hearing import Listener
 
 RECORDINGS = Path(__file__).parents[3] / "examples" / "recordings"
 KINDS = {  # Name: ending, PyAV's container and codec, or soundfile's.
@@ -240,3 +242,15 @@ def music_file(bare_files: Callable[[str], Path], tmp_path: Path) -> Callable[..
 def journal(tmp_path: Path) -> Path:
     """A folder for journals."""
     return tmp_path / "journal"
+
+
+@pytest.fixture(scope="session")
+def listener() -> Iterator[Listener]:
+    """One worker for all tests: starting it takes longer than writing a file."""
+    with Listener() as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _heard_by_one(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moodbook.library.filetags.apply.Listener", lambda: nullcontext(listener))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from moodbook import audio
 from moodbook.library.filetags import Proposal, apply_tasks, build_plan, open_journal, read_fields, recover
+from moodbook.library.filetags.hearing import Listener
 
 FILES_AT_A_TIME = 2
 WORDS = ("calm", "dark", "epic", "slow", "warm", "wide")
@@ -30,9 +31,12 @@ def write(folder: Path, seed: int, ready: int) -> None:
     # Scores of changing length, so that the tags outgrow their padding now and then.
     scores = {word * rng.randrange(1, 400): 0.5 for word in words}
     plan = build_plan((Proposal(path, words, scores, "model", "0" * 64) for path in files), "overwrite")
+    # Its worker takes longer to start than all else does: the kills shall fall among the writing.
+    listener = Listener()
+    listener.objection(files[0], files[0])
     os.write(ready, json.dumps({str(task.path): [task.before, task.after] for task in plan.tasks}).encode() + b"\n")
-    with open_journal(folder / "journal", "write") as journal:
-        for _ in apply_tasks(plan.tasks, journal):
+    with listener, open_journal(folder / "journal", "write") as journal:
+        for _ in apply_tasks(plan.tasks, journal, listener=listener):
             pass
 
 

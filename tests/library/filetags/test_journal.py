@@ -14,7 +14,6 @@ import pytest
 import soundfile
 from mutagen.flac import FLAC
 
-from moodbook import audio
 from moodbook.errors import JournalError
 from moodbook.library.filetags import (
     Proposal,
@@ -29,6 +28,7 @@ from moodbook.library.filetags import (
     recover,
     undone_files,
 )
+from moodbook.library.filetags.hearing import Listener
 from moodbook.library.filetags.journal import list_runs, read_run
 from moodbook.library.filetags.locks import lock
 from moodbook.library.filetags.rewrite import new_copy_name
@@ -569,7 +569,7 @@ class TestPlaces:
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(audio, "load", interrupt)
+        monkeypatch.setattr(Listener, "objection", interrupt)
         with open_journal(journal, "write") as opened, pytest.raises(KeyboardInterrupt):
             list(apply_tasks(plan.tasks, opened))
         assert songs[0].read_bytes() == data

@@ -22,6 +22,7 @@ from moodbook import audio
 from moodbook.errors import FileChangedError, TagError, UnsupportedTagsError
 from moodbook.library.filetags import Proposal, build_plan, read_fields
 from moodbook.library.filetags.exchange import exchange
+from moodbook.library.filetags.hearing import Listener
 from moodbook.library.filetags.rewrite import Rewrite, check_may_be_written, is_copy_name, new_copy_name, rewrite
 from moodbook.library.filetags.wayback import WayBack
 from moodbook.model.scores import TagFailure
@@ -62,7 +63,8 @@ def decoded_by_ffmpeg(path: Path) -> np.ndarray:
 
 
 def carry_out(task: Rewrite, *, touch: bool = False) -> None:
-    rewrite(task, new_copy_name(task.path), touch=touch)
+    with Listener() as listener:
+        rewrite(task, new_copy_name(task.path), listener, touch=touch)
     assert [path for path in task.path.parent.iterdir() if is_copy_name(path)] == []
 
 
@@ -434,15 +436,12 @@ class TestTheLastMoment:
         times = path.stat()
         changed = bytearray(path.read_bytes())
         changed[-1] ^= 1
-        real = audio.load
 
-        def load(file: Path, **options: object) -> object:
-            waveform = real(file, **options)
+        def change_after_hearing(listener: Listener, old: Path, new: Path) -> None:
             path.write_bytes(changed)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-            return waveform
 
-        monkeypatch.setattr(audio, "load", load)
+        monkeypatch.setattr(Listener, "objection", change_after_hearing)
         with pytest.raises(FileChangedError, match="while its copy was made"):
             carry_out(task)
         assert path.read_bytes() == changed
@@ -508,7 +507,8 @@ class TestKinds:
         sound, bare = path.read_bytes(), decoded_by_ffmpeg(path)
         task = task_of(path)
         kept: list[WayBack] = []
-        rewrite(task, new_copy_name(path), keep=kept.append)
+        with Listener() as listener:
+            rewrite(task, new_copy_name(path), listener, keep=kept.append)
         assert ID3(path)["TIT2"].text == ["Title"]
         assert list(ID3(path)["TMOO"].text) == ["calm", "dark"]
         assert b"3DI" not in path.read_bytes()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from moodbook.datasets.places import data_root
 from moodbook.errors import AudioError, JournalError, TagError
 from moodbook.files import is_there
 from moodbook.library.filetags.fields import SCORES, Fields, moods, scores
+from moodbook.library.filetags.hearing import Listener
 from moodbook.library.filetags.journal import Entry, Journal, Run, list_runs, read_run
 from moodbook.library.filetags.rewrite import (
     Rewrite,
@@ -56,26 +58,31 @@ def journal_folder() -> Path:
     return data_root() / "journal"
 
 
-def apply_tasks(tasks: Iterable[Rewrite], journal: Journal, *, touch: bool = False) -> Iterator[Written]:
+def apply_tasks(
+    tasks: Iterable[Rewrite], journal: Journal, *, touch: bool = False, listener: Listener | None = None
+) -> Iterator[Written]:
     """Write what a plan says, file by file. A file that cannot be written stops nothing.
 
     Args:
         tasks: What to do, from a plan.
         journal: An open one, see `moodbook.library.filetags.journal.open_journal`.
         touch: Let the time of change of the files be now.
+        listener: Hears whether a file still sounds the same; None: one of its own, for this run.
 
     Yields:
         One result a file, in order.
 
     Raises:
         JournalError: The journal cannot be written; the files that were not yielded are as they were.
+        WorkerError: The process that hears whether a file still sounds the same cannot start; as above.
     """
-    for task in tasks:
-        yield _write(task, journal, touch)
+    with Listener() if listener is None else nullcontext(listener) as hearing:
+        for task in tasks:
+            yield _write(task, journal, touch, hearing)
     journal.finish()
 
 
-def _write(task: Rewrite, journal: Journal, touch: bool) -> Written:
+def _write(task: Rewrite, journal: Journal, touch: bool, listener: Listener) -> Written:
     before, after = moods(task.before), moods(task.after)
     try:
         check_may_be_written(task.path)
@@ -84,7 +91,7 @@ def _write(task: Rewrite, journal: Journal, touch: bool) -> Written:
     copy = new_copy_name(task.path)
     n = journal.begin(task, copy)
     try:
-        rewrite(task, copy, touch=touch, keep=lambda way_back: journal.keep(n, way_back))
+        rewrite(task, copy, listener, touch=touch, keep=lambda way_back: journal.keep(n, way_back))
     except (AudioError, TagError) as error:
         # An error behind the exchange (the folder could not be synced) leaves the new file.
         holds_new = _fields_or_none(task.path) == task.after

@@ -16,21 +16,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from moodbook import audio
-from moodbook.errors import AudioError, FileChangedError, TagError
+from moodbook.errors import FileChangedError, TagError
 from moodbook.files import sync_folder
 from moodbook.library.filetags.exchange import exchange
 from moodbook.library.filetags.fields import Fields
 from moodbook.library.filetags.formats import tag_format, typed_errors
+from moodbook.library.filetags.hearing import Listener
 from moodbook.library.filetags.wayback import WayBack, find_way_back
 
 COPY_PREFIX, COPY_SUFFIX = ".moodbook-", ".part"
 """How the name of a copy begins and ends; between them stand 12 random digits."""
 
 _CHANGED_MEANWHILE = "it was changed while its copy was made. Try again."
-_HEARD_SECONDS = 1.0  # How much of the copy is decoded and compared with the original.
 _NOT_ITS_OWNER = "it belongs to another user or group, and would not any more. Run as them."
 _ANYBODY_MAY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
@@ -180,13 +178,19 @@ def is_copy_name(path: Path) -> bool:
 
 
 def rewrite(
-    task: Rewrite, copy: Path, *, touch: bool = False, keep: Callable[[WayBack], None] | None = None
+    task: Rewrite,
+    copy: Path,
+    listener: Listener,
+    *,
+    touch: bool = False,
+    keep: Callable[[WayBack], None] | None = None,
 ) -> FileState:
     """Give a file its new fields, or leave it as it is.
 
     Args:
         task: What shall be done.
         copy: Where the copy is made, from `new_copy_name`.
+        listener: Hears whether file and copy sound alike.
         touch: Let the file's time of change be now; otherwise it stays what it was.
         keep: Told, before the copy takes the file's place, how it becomes the old file again.
 
@@ -197,6 +201,7 @@ def rewrite(
         FileChangedError: It is no longer the file that was looked at.
         AudioError: It cannot be read.
         TagError: It cannot be written, or something else in it would have changed.
+        WorkerError: The listener's worker cannot start.
     """
     path = task.path
     status = check_is_as_planned(task)
@@ -213,7 +218,7 @@ def rewrite(
                 task.way_back.restore(target, copy)
             else:
                 tags.write(copy, task.after)
-            _check(target, copy, task)
+            _check(target, copy, task, listener)
             way_back = None if keep is None else find_way_back(target, copy)
             _take_over(status, target, copy, touch)
             with copy.open("r+b") as file:  # Windows syncs only what may be written.
@@ -268,7 +273,7 @@ def _copy(target: Path, copy: Path, size: int) -> None:
             raise FileChangedError(target, "it was changed while it was copied. Try again.")
 
 
-def _check(target: Path, copy: Path, task: Rewrite) -> None:
+def _check(target: Path, copy: Path, task: Rewrite, listener: Listener) -> None:
     """Compare the copy with the original: the same music, the same everything else, and the new fields."""
     path = task.path
     if audio.payload_hash(copy) != task.payload:
@@ -284,19 +289,8 @@ def _check(target: Path, copy: Path, task: Rewrite) -> None:
             f"something else in it would have changed ({', '.join(names[:5])}). Nothing was written. Save its tags "
             "once with a tag editor, then try again.",
         )
-    _hear(target, copy, path)
-
-
-def _hear(target: Path, copy: Path, path: Path) -> None:
-    """Decode the beginning of both."""
-    heard = []
-    for file in (target, copy):
-        try:
-            heard.append(audio.load(file, duration_seconds=_HEARD_SECONDS, allow_partial=True))
-        except AudioError as error:
-            raise TagError(path, f"its audio cannot be decoded ({error.reason}) Nothing was written.") from error
-    if not np.array_equal(heard[0], heard[1]):
-        raise TagError(path, "its audio would not have sounded the same. Nothing was written.")
+    if objection := listener.objection(target, copy):
+        raise TagError(path, f"{objection} Nothing was written.")
 
 
 def _take_over(status: os.stat_result, target: Path, copy: Path, touch: bool) -> None:
