@@ -58,6 +58,23 @@ def lines(done: Result) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def test_what_was_named_and_is_not_there_is_said_by_name(
+    call: Callable[..., Result], tmp_path: Path, tiny_bundle: Bundle
+) -> None:
+    cut("lava", tmp_path / "m" / "a.flac")
+    done = call("scan", tmp_path / "m", tmp_path / "nas", "--model", tiny_bundle.folder)
+    assert done.exit_code == 1
+    assert done.stdout.startswith("1 file: 1 new\n")
+    assert done.stderr.endswith(
+        f"moodbook: not there: 1 of what was named; connect its disk, or check the name\n  {tmp_path / 'nas'}\n"
+    )
+    (tmp_path / "m" / "a.flac").unlink()
+    (tmp_path / "m" / "b.flac").touch()
+    dropped = call("scan", tmp_path / "m" / "a.flac", "--forget", "--model", tiny_bundle.folder)
+    assert (dropped.exit_code, dropped.stderr) == (0, "")
+    assert "1 missing file dropped from the catalogue" in dropped.stdout
+
+
 def test_a_scan_tells_what_it_found(call: Callable[..., Result], tmp_path: Path, tiny_bundle: Bundle) -> None:
     for name in ("a", "b"):
         cut("lava", tmp_path / "m" / f"{name}.flac")

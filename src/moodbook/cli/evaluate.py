@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from moodbook.cli.errors import ends_with_exit_code
+from moodbook.cli.paths import path_option
 from moodbook.errors import DataError, MoodbookError, UnscorableError
 
 if TYPE_CHECKING:
@@ -58,40 +59,40 @@ class EvaluateCommand(TyperCommand):
 @ends_with_exit_code
 def evaluate(
     ground_truth: Annotated[
-        Path, typer.Option("--ground-truth", "-g", help="npy, CSV or TSV of 0 and 1, or a track list with tags.")
+        Path, path_option("--ground-truth", "-g", help="npy, CSV or TSV of 0 and 1, or a track list with tags.")
     ],
-    tags: Annotated[Path, typer.Option("--tags", "-l", help="The tags in column order, one a line.")],
+    tags: Annotated[Path, path_option("--tags", "-l", help="The tags in column order, one a line.")],
     predictions: Annotated[
-        Path | None, typer.Option("--predictions", "-p", help="The system's scores: npy, or CSV or TSV with names.")
+        Path | None, path_option("--predictions", "-p", help="The system's scores: npy, or CSV or TSV with names.")
     ] = None,
     decisions: Annotated[
         list[Path] | None,
-        typer.Option("--decisions", "-d", help=f"Its decisions, 0 and 1, in a file of the same kinds. {_EACH}"),
+        path_option("--decisions", "-d", help=f"Its decisions, 0 and 1, in a file of the same kinds. {_EACH}"),
     ] = None,
     thresholds: Annotated[
         list[Path] | None,
-        typer.Option("--thresholds", "-t", help=f"Its thresholds by tag name: JSON or the official txt. {_EACH}"),
+        path_option("--thresholds", "-t", help=f"Its thresholds by tag name: JSON or the official txt. {_EACH}"),
     ] = None,
     tracks: Annotated[
-        Path | None, typer.Option("--tracks", help="Track list that names the rows of the ground truth.")
+        Path | None, path_option("--tracks", help="Track list that names the rows of the ground truth.")
     ] = None,
     protocol: Annotated[Protocol, typer.Option(help="Rules of evaluation.")] = Protocol.MEDIAEVAL2019,
     validation_ground_truth: Annotated[
-        Path | None, typer.Option("--validation-ground-truth", help="Truth of the validation part.")
+        Path | None, path_option("--validation-ground-truth", help="Truth of the validation part.")
     ] = None,
     validation_predictions: Annotated[
         list[Path] | None,
-        typer.Option("--validation-predictions", help=f"Its scores on the validation part. {_EACH}"),
+        path_option("--validation-predictions", help=f"Its scores on the validation part. {_EACH}"),
     ] = None,
     artists: Annotated[
-        Path | None, typer.Option("--artists", help="Table of track_id and artist, where the track list has none.")
+        Path | None, path_option("--artists", help="Table of track_id and artist, where the track list has none.")
     ] = None,
     compare: Annotated[
-        list[Path] | None, typer.Option("--compare", help="Scores of other systems: every pair is compared.")
+        list[Path] | None, path_option("--compare", help="Scores of other systems: every pair is compared.")
     ] = None,
     mean: Annotated[
         list[Path] | None,
-        typer.Option("--mean", help="Systems whose mean scores are a further system, or the one judged."),
+        path_option("--mean", help="Systems whose mean scores are a further system, or the one judged."),
     ] = None,
     count_duplicates_once: Annotated[
         str | None,
@@ -104,7 +105,7 @@ def evaluate(
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap resamples behind the intervals; 0 for none.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Fixes the resamples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
-    report: Annotated[Path | None, typer.Option("--report", help="Write an HTML report to this file.")] = None,
+    report: Annotated[Path | None, path_option("--report", help="Write an HTML report to this file.")] = None,
 ) -> None:
     """Score a submission as MediaEval 2019 does, audit it, and compare it.
 

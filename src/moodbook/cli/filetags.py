@@ -15,7 +15,7 @@ import typer
 
 from moodbook.cli.errors import JobOutput
 from moodbook.cli.output import counted, say_list, utf8_stdout
-from moodbook.cli.paths import named_path
+from moodbook.cli.paths import path_option
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import JournalError
 
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 JournalOption = Annotated[
     Path | None,
-    typer.Option(
+    path_option(
         "--journal",
-        parser=named_path,
         metavar="DIR",
         help="Where the journal is, if not in your data folder.",
     ),

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
 
-def named_path(name: str) -> Path:
+def path_option(*names: str, metavar: str = "PATH", **settings: Any) -> Any:
+    """Declare an option that names a file or a folder, as `typer.Option`."""
+    return typer.Option(*names, parser=_named_path, metavar=metavar, **settings)
+
+
+def path_argument(*, metavar: str = "PATH", **settings: Any) -> Any:
+    """Declare an argument that names a file or a folder, as `typer.Argument`."""
+    return typer.Argument(parser=_named_path, metavar=metavar, **settings)
+
+
+def _named_path(name: str) -> Path:
     """Make a path of what was typed.
 
     Raises:

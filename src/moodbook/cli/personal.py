@@ -15,6 +15,7 @@ import typer
 from moodbook.cli.catalogue import CatalogueOption, JsonOption, ModelOption, open_catalogue, shown_path
 from moodbook.cli.errors import ends_with_exit_code
 from moodbook.cli.output import ForceOption, counted, say_list, utf8_stdout
+from moodbook.cli.paths import path_option
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import DataError, ModelError
 
@@ -215,7 +216,7 @@ def suggest(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, metavar="N", help="How many tracks.")] = 20,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write a CSV file to fill in, for personal fit --add."),
+        path_option("--output", "-o", metavar="FILE", help="Write a CSV file to fill in, for personal fit --add."),
     ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,

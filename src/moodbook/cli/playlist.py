@@ -12,6 +12,7 @@ import typer
 from moodbook.cli.catalogue import CatalogueOption, ModelOption, open_catalogue, pointing_at_mistakes
 from moodbook.cli.errors import ends_with_exit_code
 from moodbook.cli.output import ForceOption, counted
+from moodbook.cli.paths import path_option
 from moodbook.cli.similar import find_seed
 from moodbook.errors import DataError
 
@@ -27,7 +28,7 @@ _LIMIT = 50
 def playlist(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="As in moodbook search.")] = "",
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to: .m3u8, .xspf, or .nsp for Navidrome.")
+        Path, path_option("--output", "-o", metavar="FILE", help="Where to: .m3u8, .xspf, or .nsp for Navidrome.")
     ] = ...,  # type: ignore[assignment]  # typer's mark of an option that must be given.
     like: Annotated[
         str | None, typer.Option("--like", metavar="TRACK", help="Begin with TRACK, then what sounds like it.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
+from moodbook.cli.paths import path_option
 from moodbook.errors import DependencyError, RecipeError
 
 if TYPE_CHECKING:
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
     from moodbook.training.table_2 import Table2
 
 Data = Annotated[str, typer.Option("--data", help="A data set's name, an index (CSV), or a folder of tag folders.")]
-Run = Annotated[Path, typer.Option("--run", help="Folder of the run: everything is written there.")]
-Audio = Annotated[Path | None, typer.Option("--audio", help="Where the paths of the index start.")]
+Run = Annotated[Path, path_option("--run", help="Folder of the run: everything is written there.")]
+Audio = Annotated[Path | None, path_option("--audio", help="Where the paths of the index start.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="A narrow network and two epochs: proves that all works.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that is in the folder.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")]
 Cache = Annotated[
-    Path | None, typer.Option("--cache", help="Where features and codes are kept, for several runs; default RUN/cache.")
+    Path | None, path_option("--cache", help="Where features and codes are kept, for several runs; default RUN/cache.")
 ]
 
 
@@ -40,7 +41,7 @@ def reproduce(
     seed: Seed = None,
     vqvae: Annotated[
         list[Path] | None,
-        typer.Option("--vqvae", help="Folder of a finished step 1, instead of training it; table-2 takes several."),
+        path_option("--vqvae", help="Folder of a finished step 1, instead of training it; table-2 takes several."),
     ] = None,
     cache: Cache = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,

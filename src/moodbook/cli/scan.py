@@ -13,7 +13,7 @@ from moodbook.cli.catalogue import CatalogueOption
 from moodbook.cli.device import DeviceName, DeviceOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.output import counted, say_list, utf8_stdout
-from moodbook.cli.paths import named_path
+from moodbook.cli.paths import path_argument
 from moodbook.cli.personal import naming_own_words
 from moodbook.cli.precision import PrecisionName, PrecisionOption
 from moodbook.cli.progress import ProgressLine
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 @ends_with_exit_code
 def scan(
-    folders: Annotated[
-        list[Path], typer.Argument(parser=named_path, metavar="DIR", help="Folders of music, and single files.")
-    ],
+    folders: Annotated[list[Path], path_argument(metavar="DIR", help="Folders of music, and single files.")],
     catalogue: CatalogueOption = None,
     model: Annotated[
         str, typer.Option(metavar="NAME", help="A model that comes with Moodbook, or a folder.")
@@ -89,8 +87,10 @@ def scan(
         run = _Run(opened, tagger, folders, min(jobs or MOST_DECODERS, processors), as_json)
         if watch:
             _watch(run, retry, forget)
-        elif run.scan(retry, forget).failed:
-            raise typer.Exit(SOME_FILES_FAILED)
+        else:
+            summary = run.scan(retry, forget)
+            if summary.failed or summary.absent:
+                raise typer.Exit(SOME_FILES_FAILED)
 
 
 class _Run:
@@ -102,9 +102,10 @@ class _Run:
         self._tagger = tagger
         self._jobs = jobs
         self._as_json = as_json
+        self._absent: list[Path] = []
 
-    def scan(self, retry: bool, forget: bool, only_news: bool = False) -> ScanSummary:
-        """Scan once and say what was found; with `only_news` a scan that found everything as it was says nothing."""
+    def scan(self, retry: bool, forget: bool, again: bool = False) -> ScanSummary:
+        """Scan once and say what was found; `again`, and a scan that found everything as it was says nothing."""
         from moodbook.library.personal import refresh_heads
         from moodbook.library.scan import scan as scan_library
 
@@ -116,14 +117,16 @@ class _Run:
                 jobs=self._jobs,
                 retry=retry,
                 forget=forget,
+                were_there=again,
                 on_progress=progress.update,
             )
         behind = refresh_heads(self.catalogue, self.catalogue.find_model(self._tagger.bundle.sha256))
         if behind:
             say_list(f"not brought up to date: {counted(len(behind), 'set')} of your own words", len(behind), behind)
         news = summary.found - summary.unchanged - summary.failed + summary.gone + summary.heard + summary.forgotten
-        if news or not only_news:
+        if news or summary.absent != self._absent or not again:
             _say(summary, self._as_json, forget)
+        self._absent = summary.absent
         return summary
 
 
@@ -131,7 +134,7 @@ def _watch(run: _Run, retry: bool, forget: bool) -> None:
     from moodbook.library.watch import changes
 
     for count, _ in enumerate(changes(run.folders, run.catalogue)):
-        run.scan(retry and count == 0, forget, only_news=count > 0)
+        run.scan(retry and count == 0, forget, again=count > 0)
         if count == 0:
             sys.stderr.write("moodbook: watching; Ctrl-C ends it\n")
 
@@ -152,6 +155,12 @@ def _say(summary: ScanSummary, as_json: bool, forget: bool) -> None:
             f"links below folders, not followed: {len(summary.links)}; name their targets to scan them",
             len(summary.links),
             map(str, summary.links),
+        )
+    if summary.absent:
+        say_list(
+            f"not there: {len(summary.absent)} of what was named; connect its disk, or check the name",
+            len(summary.absent),
+            map(str, summary.absent),
         )
     if summary.failures:
         lines = (f"{failure.path}: {failure.reason}" for failure in summary.failures)

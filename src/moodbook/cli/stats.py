@@ -12,6 +12,7 @@ import typer
 from moodbook.cli.catalogue import CatalogueOption, ModelOption, open_catalogue, pointing_at_mistakes
 from moodbook.cli.errors import ends_with_exit_code
 from moodbook.cli.output import ForceOption, bar, counted, utf8_stdout
+from moodbook.cli.paths import path_option
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -80,9 +81,7 @@ def export(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="As in moodbook search; nothing is everything.")] = "",
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Where to: .csv, .jsonl or .parquet. Else JSON lines here."
-        ),
+        path_option("--output", "-o", metavar="FILE", help="Where to: .csv, .jsonl or .parquet. Else JSON lines here."),
     ] = None,
     force: ForceOption = False,
     model: ModelOption = None,

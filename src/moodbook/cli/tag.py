@@ -12,7 +12,7 @@ import typer
 from moodbook.cli.device import DeviceName, DeviceOption
 from moodbook.cli.errors import SOME_FILES_FAILED, ends_with_exit_code
 from moodbook.cli.output import ForceOption, bar, clock, say_list, utf8_stdout
-from moodbook.cli.paths import named_path
+from moodbook.cli.paths import path_argument, path_option
 from moodbook.cli.personal import naming_own_words
 from moodbook.cli.precision import PrecisionName, PrecisionOption
 from moodbook.cli.progress import ProgressLine
@@ -31,12 +31,10 @@ _TIMELINE_CELLS = 24
 
 @ends_with_exit_code
 def tag(
-    paths: Annotated[
-        list[Path], typer.Argument(parser=named_path, metavar="PATH", help="Audio files, and folders of them.")
-    ],
+    paths: Annotated[list[Path], path_argument(metavar="PATH", help="Audio files, and folders of them.")],
     output: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             "--output", "-o", metavar="FILE", help="Write the records to FILE (.jsonl or .csv), when all done."
         ),
     ] = None,

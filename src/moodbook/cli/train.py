@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodbook.cli.errors import ends_with_exit_code
+from moodbook.cli.paths import path_option
 from moodbook.cli.reproduce import Audio, Cache, Data, Resume, Run, Seed, Smoke, require_training
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def tagger(
     recipe: RecipeName = "run-4",
     vqvae: Annotated[
         Path | None,
-        typer.Option("--vqvae", help="Folder of a finished step 1; a recipe with a VQ-VAE trains one without it."),
+        path_option("--vqvae", help="Folder of a finished step 1; a recipe with a VQ-VAE trains one without it."),
     ] = None,
     audio: Audio = None,
     smoke: Smoke = False,

@@ -22,7 +22,7 @@ from moodbook.cli.filetags import (
     undo_named,
 )
 from moodbook.cli.output import counted, say_list
-from moodbook.cli.paths import named_path
+from moodbook.cli.paths import path_argument, path_option
 from moodbook.cli.progress import ProgressLine
 from moodbook.errors import AudioError, CatalogueError, DataError
 from moodbook.model import DEFAULT_MODEL
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def write(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(parser=named_path, metavar="PATH", help="Audio files, and folders of them."),
+        path_argument(metavar="PATH", help="Audio files, and folders of them."),
     ] = None,
     model: Annotated[
         str | None,
@@ -54,19 +54,19 @@ def write(
         float | None, typer.Option(min=0, max=1, metavar="P", help="The words with at least this probability.")
     ] = None,
     words: Annotated[
-        Path | None, typer.Option(metavar="FILE", help='Your words for the model\'s: TOML lines, dark = "gloomy".')
+        Path | None, path_option(metavar="FILE", help='Your words for the model\'s: TOML lines, dark = "gloomy".')
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Add to the moods that files have.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the moods that files have.")] = False,
     plan: Annotated[
         Path | None,
-        typer.Option("--plan", metavar="FILE", help="Save what would be written as FILE (.json), and write nothing."),
+        path_option("--plan", metavar="FILE", help="Save what would be written as FILE (.json), and write nothing."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Let --plan replace FILE, even if it is no plan or was edited.")
     ] = False,
     apply: Annotated[
-        Path | None, typer.Option("--apply", metavar="FILE", help="Write what a saved plan says; no model listens.")
+        Path | None, path_option("--apply", metavar="FILE", help="Write what a saved plan says; no model listens.")
     ] = None,
     catalogue: CatalogueOption = None,
     listen: Annotated[
@@ -78,7 +78,7 @@ def write(
     ] = False,
     journal: Annotated[
         Path | None,
-        typer.Option(parser=named_path, metavar="DIR", help="Keep the journal there, not in your data folder."),
+        path_option(metavar="DIR", help="Keep the journal there, not in your data folder."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when the output is piped.")] = False,
 ) -> None:

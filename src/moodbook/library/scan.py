@@ -48,6 +48,7 @@ class ScanSummary:
         forgotten: Missing files that were dropped from the catalogue.
         kept: Missing files that were to be dropped and were not, for their disk may not be there now.
         heard: Recordings that the model heard in this scan.
+        absent: Folders and files that were named and are not there, but for files that were to be dropped and were.
         failures: Path and reason of each that failed.
         duplicates: Names of the same music, for music with several.
         links: Links below a folder that were not followed.
@@ -65,6 +66,7 @@ class ScanSummary:
     forgotten: int = 0
     kept: int = 0
     heard: int = 0
+    absent: list[Path] = field(default_factory=list)
     failures: list[TagFailure] = field(default_factory=list)
     duplicates: list[tuple[Path, ...]] = field(default_factory=list)
     links: list[Path] = field(default_factory=list)
@@ -76,6 +78,7 @@ class ScanSummary:
         return {
             **{name: getattr(self, name) for name in ("found", *kinds, "gone", "forgotten", "kept", "heard")},
             "seconds": round(self.seconds, 3),
+            "absent": [path_fields(path) for path in self.absent],
             "failures": [failure.to_dict() for failure in self.failures],
             "duplicates": [[path_fields(path) for path in group] for group in self.duplicates],
             "links": [path_fields(link) for link in self.links],
@@ -96,6 +99,7 @@ def scan(
     jobs: int = 1,
     retry: bool = False,
     forget: bool = False,
+    were_there: bool = False,
     limits: Limits = DEFAULT_LIMITS,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ScanSummary:
@@ -110,25 +114,28 @@ def scan(
         forget: Drop files below the roots that are missing, and what was known of their music if no other file has it;
             not where a disk may not be mounted: below a root under which nothing at all was found, in an empty folder,
             or where a disk was mounted when they were found and none is now.
+        were_there: The roots are known to have been there, so none of them is a mistake.
         limits: What a worker may take.
         on_progress: Called with the number of files that are done and of all.
 
     Raises:
         CatalogueError: Another scan is running, or the catalogue cannot be written.
         WorkerError: No worker process can start.
-        DataError: No root was named, or nothing is and was there of what was named.
+        DataError: No root was named; or nothing is there of what was named, nor was, as far as the catalogue knows.
     """
     started = time.monotonic()
     # The files below a folder that is a link stand in the catalogue by the folder that it points to.
     places = [_place(catalogue, root) for root in roots]
     if not places:
         raise DataError("no folder was named; name the folders that hold the music")
-    _check_named(catalogue, places)
+    if not were_there:
+        _check_named(catalogue, places)
     with catalogue.scan_lock(), WorkerPool(jobs, limits) as pool:
         run = _Scan(catalogue, tagger, pool, on_progress)
-        run.look(places)
+        absent = [place for place in places if not (place.is_symlink() or is_there(place))]
+        run.look([place for place in places if place not in absent])
         run.read(retry)
-        run.settle(places, forget)
+        run.settle(places, absent, forget)
     run.summary.seconds = time.monotonic() - started
     return run.summary
 
@@ -214,7 +221,7 @@ class _Scan:
                 done += count
                 self._tell(done, total)
 
-    def settle(self, roots: list[Path], forget: bool) -> None:
+    def settle(self, roots: list[Path], not_there: list[Path], forget: bool) -> None:
         """Mark what has gone, and count."""
         summary, before = self.summary, self._before
         absent = [
@@ -247,8 +254,9 @@ class _Scan:
                 summary.unchanged += 1
         summary.gone = sum(file.payload_id not in moved for file in went)
         if forget:
-            # Below a root without any file a disk is not mounted, more likely than all its music deleted.
-            alive = [root for root in roots if any(path.is_relative_to(root) for path in self._now)]
+            # Below a root without any file a disk is not mounted, more likely than all its music deleted; a file that
+            # was named is meant.
+            alive = [root for root in roots if root in before or any(path.is_relative_to(root) for path in self._now)]
             disks = Disks()  # Asked anew: a disk may have gone while it was read.
             dropped = [
                 file
@@ -256,10 +264,11 @@ class _Scan:
                 if any(file.path.is_relative_to(root) for root in alive) and not disks.is_away(file)
             ]
             self._catalogue.forget_files(dropped)
+            not_there = [path for path in not_there if path not in {file.path for file in dropped}]
             summary.forgotten, summary.kept = len(dropped), len(absent) - len(dropped)
         reasons = {path: self._failed[f.payload_id] for path, f in self._now.items() if f.payload_id in self._failed}
         summary.failures = [TagFailure(path, why) for path, why in sorted({**reasons, **self._lost}.items())]
-        summary.failed = len(summary.failures)
+        summary.absent, summary.failed = not_there, len(summary.failures)
         summary.found = len({*self._now, *self._lost})
         summary.duplicates = _duplicates(self._now.values())
 

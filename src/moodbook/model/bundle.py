@@ -259,9 +259,10 @@ def _find(name_or_folder: str | Path) -> Path:
     path = Path(name_or_folder)
     if str(name_or_folder) in list_models():
         return models_folder() / path
-    if not is_folder(path):
+    if not str(name_or_folder) or not is_folder(path):
         listed = ", ".join(list_models()) or "(none came with this installation)"
-        raise ModelError(f"there is no model '{name_or_folder}'; name one of: {listed}, or give a model folder")
+        wrong = f"there is no model '{name_or_folder}'" if str(name_or_folder) else "the name is empty"
+        raise ModelError(f"{wrong}; name one of: {listed}, or give a model folder")
     if not is_there(path / CONFIG_FILE):
         raise ModelError(f"'{path}' is no model: it holds no {CONFIG_FILE}")
     return path
