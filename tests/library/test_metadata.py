@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mutagen
@@ -12,6 +13,7 @@ import pytest
 from mutagen import apev2, asf, id3, mp4
 from tests.audio.conftest import music, write
 
+from moodbook.library.identity import identify
 from moodbook.library.metadata import Metadata, read_metadata
 
 SAMPLES = music(1.2)
@@ -130,3 +132,18 @@ def test_damaged_tags_never_raise(tagged: dict[str, bytes], tmp_path: Path) -> N
             for text in (found.artist, found.title, found.album, *found.moods):
                 text.encode("utf-8")
                 assert text.isprintable()
+
+
+def test_moods_in_second_tags_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "song.mp3"
+    write(path, "mp3", SAMPLES)
+    tag_id3(path)
+    tags = apev2.APEv2()
+    tags["Mood"] = ["gloomy", "calm"]
+    tags.save(path)
+    (identity,) = identify(path)
+    assert identity.metadata == replace(EXPECTED, moods=("calm", "very dark", "gloomy"))
+    # A damaged one is none.
+    path.write_bytes(path.read_bytes().replace(b"APETAGEX\xd0\x07", b"APETAGEX\xff\xff"))
+    (identity,) = identify(path)
+    assert identity.metadata.moods[:2] == EXPECTED.moods
