@@ -223,14 +223,15 @@ def mixed(windows: Tensor, heard: Tensor, truth: Tensor) -> tuple[Tensor, Tensor
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vqvae", type=Path, required=True, help="a finished step 1 of the recipe `open`")
+    parser.add_argument("--vqvae", type=Path, required=True, help="a finished, taught step 1")
+    parser.add_argument("--recipe", default="open", help="the recipe, or TOML file, of that step 1")
     parser.add_argument("--taffc-audio", type=Path, default=None, help="folder with Q1 ... Q4 of the TAFFC clips")
     parser.add_argument("--cache", type=Path, default=Path("runs/results/cache"), help="where features and codes are")
     parser.add_argument("--only", nargs="*", choices=tuple(HEADS), default=tuple(HEADS), help="train these alone")
     parser.add_argument("--test", nargs="*", choices=tuple(HEADS), default=(), help="score these on test too")
     parser.add_argument("--bench", choices=("macleod", "taffc"), help="this one alone")
     arguments = parser.parse_args()
-    recipe = read_recipe("open")
+    recipe = read_recipe(arguments.recipe)
     weights = open_vqvae(recipe, arguments.vqvae).weights
     encoding = {name: value for name, value in weights.items() if not name.startswith(("decoder.", "semantic."))}
     vqvae = VQVAE(recipe.network.vqvae)
