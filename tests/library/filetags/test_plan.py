@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mutagen.apev2 import APEv2
+from mutagen.asf import ASF
 from mutagen.flac import FLAC
 from mutagen.id3 import ID3, TIT2, TMOO
+from mutagen.mp4 import MP4, MP4FreeForm
 
 from moodbook.errors import DataError, PlanError
 from moodbook.library.filetags import (
@@ -185,6 +187,21 @@ class TestPolicies:
         assert skipped.moods == ["owner's", "own"]
         (failure,) = build_plan([proposal(path, "calm")], "overwrite").failures
         assert "in another tag" in failure.reason
+
+    def test_a_mood_in_a_field_of_another_program_is_seen(self, music_file: MusicFile) -> None:
+        m4a, wma = music_file("aac"), music_file("wma")
+        atoms = MP4(m4a)
+        atoms["----:org.example:Mood"] = [MP4FreeForm(b"owner's"), MP4FreeForm(b"own")]
+        atoms["----:org.example:moody"] = [MP4FreeForm(b"no mood")]
+        atoms.save()
+        attributes = ASF(wma)
+        attributes["Mood"] = ["owner's", "own"]
+        attributes.save()
+        plan = build_plan([proposal(m4a, "calm"), proposal(wma, "calm")])
+        assert [skipped.moods for skipped in plan.skipped] == [["owner's", "own"]] * 2
+        plan = build_plan([proposal(m4a, "calm"), proposal(wma, "calm")], "overwrite")
+        assert all("in another tag" in failure.reason for failure in plan.failures)
+        assert len(plan.failures) == 2
 
     def test_other_tags_that_say_no_mood_are_no_hindrance(self, music_file: MusicFile) -> None:
         path = music_file("mp3-2.4")

@@ -1,4 +1,4 @@
-"""Moods in tags that Moodbook does not write: an APE tag behind an mp3, a second ID3 tag, an ID3 tag before a flac.
+"""Moods in places that Moodbook does not write: a second ID3 or APE tag, an ID3 tag before a flac, fields of others.
 
 They are the owner's words as much as those in the tag that is written, and some programs read them first. So they are
 looked for before anything is written beside them.
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from mutagen.apev2 import APETextValue, APEv2
+from mutagen.asf import ASF
 from mutagen.id3 import ID3
+from mutagen.mp4 import MP4
 
 from moodbook.audio import edges
 from moodbook.audio.declared import find_chunk
@@ -35,7 +37,7 @@ _FIRST_CHUNK = 12  # Behind the name, length and form of the file.
 
 
 def moods_elsewhere(path: Path) -> list[str]:
-    """Give the moods that stand in other tags of a file than the one that is written.
+    """Give the moods that stand in other tags of a file than the one that is written, or in fields of other programs.
 
     Raises:
         AudioError: It cannot be opened or is no audio.
@@ -48,12 +50,25 @@ def moods_elsewhere(path: Path) -> list[str]:
             tags = [*edges.tags_in_front(file), *edges.tags_at_end(file, size), *_more_chunks(file, size, name)]
             # The first one from its end of the file is the one that is written.
             own = next((tag for tag in tags if tag.kind == _WRITTEN.get(name)), None)
-            words: list[str] = []
+            words = list(_words_in_fields_of_others(path, name))
             for tag in tags:
                 if tag != own:
                     file.seek(tag.start)
                     words += _words(tag, file.read(tag.end - tag.start), path)
     return moods({"mood": words})
+
+
+def _words_in_fields_of_others(path: Path, name: str) -> Iterator[str]:
+    """Read the mood in an m4a's free-form atoms of other owners than iTunes, and in a wma's attribute "mood"."""
+    if name == "mp4":
+        for key, values in (MP4(path).tags or {}).items():
+            owner, _, field = key.removeprefix("----:").rpartition(":")
+            if key.startswith("----:") and field.casefold() == "mood" and owner != "com.apple.iTunes":
+                yield from (bytes(value).decode("utf-8", "replace") for value in values)
+    elif name == "asf":
+        for key, value in ASF(path).tags:
+            if key.casefold() == "mood":
+                yield str(value)
 
 
 def _more_chunks(file: BinaryIO, size: int, name: str) -> list[EdgeTag]:
