@@ -239,6 +239,37 @@ def test_a_newer_format_asks_for_a_newer_moodbook(make_bundle):
         read_bundle(folder)
 
 
+def test_a_card_written_anew_leaves_the_model_the_same_and_its_name_does_not(make_bundle):
+    first = make_bundle("first")
+    card = first.config.card
+    second = make_bundle(
+        "second", card=card.model_copy(update={"summary": "Two.", "metrics": {"test": {"roc_auc": 0.8}}})
+    )
+    third = make_bundle("third", card=card.model_copy(update={"name": "huge"}))
+
+    assert (first.folder / "README.md").read_bytes() != (second.folder / "README.md").read_bytes()
+    assert first.sha256 == second.sha256
+    assert third.sha256 != first.sha256
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"thresholds": {"calm": 0.5, "dark": 0.5, "epic": 0.5, "fast": 0.6}},
+        {"features": FeatureConfig(center_padding="reflect")},
+        {"storage": "float16"},
+        {"weights": None},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_answers_come_from_makes_another_model(make_bundle, random_weights, change):
+    if "weights" in change:
+        weights = random_weights(NETWORK, 4)
+        first = min(weights)
+        change = {"weights": {**weights, first: np.nextafter(weights[first], np.float32(9))}}
+    assert make_bundle("one").sha256 != make_bundle("two", **change).sha256
+
+
 def test_a_copied_folder_is_the_same_model(make_bundle, tmp_path):
     first = make_bundle()
     shutil.copytree(first.folder, tmp_path / "copy")

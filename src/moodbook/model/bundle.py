@@ -11,7 +11,8 @@ never read.
 
 The hashes lie in the folder that they are about. They find damage, half-copied folders and careless edits (a threshold,
 the order of the tags, the licence); they do not stop a forger, who can compute them anew. To know that a model is the
-one that somebody published, compare its sha256 (``moodbook info``) with the one that they publish.
+one that somebody published, compare its sha256 (``moodbook info``) with the one that they publish: it stands for the
+answers, not for what the card says of them.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Bundle:
         folder: Where it was read from.
         config: Everything but the weights.
         weights: Every weight by name.
-        sha256: Hash of config.json, which holds the hashes of the other files: it names the model to the last bit.
+        sha256: Names the model: hash of its name and all that its answers come from, to the last bit of every weight.
+            A card written anew leaves it as it is, so nothing that was heard must be heard again.
     """
 
     folder: Path
@@ -247,6 +249,12 @@ def config_sha256(facts: Mapping[str, Any]) -> str:
     ).hexdigest()
 
 
+def _answers_sha256(facts: Mapping[str, Any]) -> str:
+    """Hash what a config.json says but for what follows from the rest, and of the card the name alone."""
+    files = {name: record for name, record in facts["files"].items() if name != CARD_FILE}
+    return config_sha256({**facts, "card": {"name": facts["card"]["name"]}, "self_test": None, "files": files})
+
+
 @dataclass(frozen=True, eq=False)
 class _Draft:
     """Network and weights before they are a bundle."""
@@ -276,16 +284,17 @@ def _read(folder: Path) -> Bundle:
     if unexpected is not None:
         raise ModelError(f"it holds {unexpected!r}; a model is {', '.join(sorted(expected))} and nothing else")
     settings = read_regular_file(folder / CONFIG_FILE, MAX_TEXT_BYTES)
-    config = _parse_config(settings)
+    config, sha256 = _parse_config(settings)
     shapes = weight_shapes(config.network, len(config.tags), config.decoder, config.embedding, config.presence)
     largest = largest_packed_bytes(shapes, config.storage)
     content = read_recorded(folder / WEIGHTS_FILE, config.files[WEIGHTS_FILE], largest)
     read_recorded(folder / CARD_FILE, config.files[CARD_FILE], MAX_TEXT_BYTES)
     weights = unpack_tensors(content, shapes, config.storage)
-    return Bundle(folder, config, weights, hashlib.sha256(settings).hexdigest())
+    return Bundle(folder, config, weights, sha256)
 
 
-def _parse_config(settings: bytes) -> BundleConfig:
+def _parse_config(settings: bytes) -> tuple[BundleConfig, str]:
+    """Give what a config.json says, and the hash that names the model."""
     raw = parse_object(settings, CONFIG_FILE)
     version = raw.get("format_version")
     if version != FORMAT_VERSION or isinstance(version, bool):
@@ -306,7 +315,7 @@ def _parse_config(settings: bytes) -> BundleConfig:
             f"{CONFIG_FILE} does not have the sha256 that it states ({CONFIG_HASH}): a threshold, the tags, the "
             "licence or something else in it was changed or damaged since the model was written. Undo the change"
         )
-    return config
+    return config, _answers_sha256(raw)
 
 
 def read_regular_file(path: Path, cap: int, size: int | None = None) -> bytes:
