@@ -23,7 +23,7 @@ from moodbook.cli.app import app
 from moodbook.cli.scan import describe
 from moodbook.cli.stats import render
 from moodbook.library.scan import ScanSummary
-from moodbook.library.stats import LibraryStats, TagStats
+from moodbook.library.stats import LibraryStats, ModelStats, TagStats
 from moodbook.model.bundle import Bundle
 
 NAMES = ("lava", "taiko", "rlyeh", "geoscape")
@@ -254,13 +254,13 @@ def test_numbers_and_tables(scanned: Callable[..., Result], tmp_path: Path) -> N
 
 def test_the_picture_of_a_library() -> None:
     tags = (TagStats("calm", 3, 0.5), TagStats("dark", 0, 0.1))
-    models = (("one", "abc", 4), ("two", "def", 3))
+    models = (ModelStats("one", "abc", 4, {"bf16": 3, "f32": 1}), ModelStats("two", "def", 3, {}))
     console = Console(width=80, highlight=False, record=True, file=io.StringIO())
     console.print(render(LibraryStats(5, 0, 4, 1, 4, 0, 2.5, models, tags, "one"), console))
     assert [line.rstrip() for line in console.export_text().splitlines()] == [
         "4 recordings in 5 files, 2.5 hours",
         "4 heard by one, 0 could not be heard, 1 duplicate, 0 missing files",
-        "models: one abc (4), two def (3)",
+        "models: one abc (4, 3 in bf16, 1 in f32), two def (3)",
         "calm  ███████████████░░░░░  3  0.50",
         "dark  ░░░░░░░░░░░░░░░░░░░░  0  0.10",
     ]

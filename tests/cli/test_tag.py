@@ -298,6 +298,7 @@ def scores(**changes: object) -> TagScores:
         "note": "",
         "model_name": "tiny",
         "model_sha256": "ab" * 32,
+        "precision": "f32",
     }
     return TagScores(**{**arguments, **changes})
 

@@ -89,6 +89,7 @@ def enter(
         note="",
         model_name=model.name,
         model_sha256=model.sha256,
+        precision="f32",
         embedding=embedding,
         music=music,
     )

@@ -26,7 +26,7 @@ from moodbook.library.known_model import Model
 from moodbook.library.metadata import Metadata
 from moodbook.library.schema import MIGRATIONS, VERSION, migrate
 from moodbook.library.search import search
-from moodbook.library.stats import measure
+from moodbook.library.stats import ModelStats, measure
 from moodbook.model.bundle import Bundle
 
 
@@ -310,7 +310,7 @@ def test_what_the_library_holds_in_numbers(catalogue: Catalogue, model: Model) -
     assert (measured.heard, measured.failed, measured.hours) == (2, 0, 0.5)
     assert [(tag.tag, tag.decided) for tag in measured.tags[:2]] == [("calm", 2), ("epic", 1)]
     assert measured.tags[0].mean == pytest.approx(0.85)
-    assert measured.models == (("tiny", model.sha256[:8], 3),)
+    assert measured.models == (ModelStats("tiny", model.sha256[:8], 3, {"f32": 3}),)
     assert json.loads(json.dumps(measured.to_dict()))["tags"][0]["tag"] == "calm"
 
 

@@ -23,9 +23,11 @@ from moodbook.library.lookup import find_payload
 from moodbook.library.scan import ScanSummary, absolute
 from moodbook.library.scan import scan as scan_library
 from moodbook.library.search import search
+from moodbook.library.stats import measure
 from moodbook.model import listening
 from moodbook.model.bundle import Bundle
 from moodbook.model.tagger import Tagger
+from moodbook.tags import TagSet
 
 Tree = Callable[[dict[str, str]], Path]
 KINDS = ("new", "moved", "changed", "retagged", "unchanged", "failed")
@@ -421,6 +423,40 @@ def test_several_models_stand_side_by_side(
         assert list(track.probabilities.values()) == used(root / "a.flac").probabilities.tolist()
     # The one that scanned last answers.
     assert catalogue.find_model().sha256 == tagger.bundle.sha256
+
+
+@pytest.mark.parametrize("before", ["int8", None], ids=["another", "of an older Moodbook"])
+def test_what_was_heard_in_another_precision_is_heard_again_when_one_is_named(
+    tree: Tree, scan, catalogue: Catalogue, tagger: Tagger, before: str | None
+) -> None:
+    now = tagger.engine.precision
+    root = tree({"lava.flac": "lava", "taiko.flac": "taiko"})
+    scan(root)
+    heard = dump(catalogue.path)["analyses"]
+    with catalogue.transaction() as connection:
+        connection.execute(
+            "UPDATE analysis SET precision = ?, probabilities = zeroblob(16) WHERE payload_id = 1", (before,)
+        )
+    own = catalogue.enter_model(
+        "mine", "ff" * 32, TagSet(("sunday",)), {"sunday": 0.5}, base=catalogue.find_model().sha256
+    )
+    with catalogue.transaction() as connection:
+        connection.executemany(
+            "INSERT INTO analysis (payload_id, model_id, probabilities, note) VALUES (?, ?, zeroblob(4), '')",
+            [(payload, own.id) for payload in (1, 2)],
+        )
+
+    assert kinds(scan(root)) == {"unchanged": 2}
+    (tiny,) = [model for model in measure(catalogue, catalogue.find_model("tiny")).models if model.name == "tiny"]
+    assert tiny.precisions == ({now: 1, before: 1} if before else {now: 1})
+    assert tiny.recordings == 2
+
+    assert kinds(scan(root, precision=now)) == {"unchanged": 2, "heard": 1}
+    # What the owner's words said of it stands no more.
+    assert catalogue.heard_payloads(own) == {2}
+    catalogue.drop_model(own)
+    assert dump(catalogue.path)["analyses"] == heard
+    assert kinds(scan(root, precision=now)) == {"unchanged": 2}
 
 
 @pytest.mark.parametrize("stage", ["identify", "listen"])

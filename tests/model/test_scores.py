@@ -29,6 +29,7 @@ SCORES = TagScores(
     note="",
     model_name="tiny",
     model_sha256="ab" * 32,
+    precision="f32",
 )
 
 
@@ -59,6 +60,7 @@ def test_the_record_is_this():
             "taggram": {"calm": [0.1, 0.4], "dark": [0.8, 0.7], "epic": [0.3, 0.7]},
             "model": "tiny",
             "model_sha256": "ab" * 32,
+            "precision": "f32",
         }
     )
 

@@ -33,6 +33,7 @@ SCORES = TagScores(
     note="",
     model_name="tiny",
     model_sha256="ab" * 32,
+    precision="f32",
 )
 FAILURE = TagFailure(Path("bad\nname.mp3"), "it is empty")
 

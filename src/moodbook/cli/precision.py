@@ -29,7 +29,7 @@ PrecisionOption = Annotated[
     PrecisionName,
     typer.Option(
         "--precision",
-        help="Of the network. auto: bf16 where the processor has it, else f32; on a GPU f32. int8: faster than f32 but "
-        "not than bf16, and coarser; not on a GPU.",
+        help="Of the network. auto: bf16 where the processor has it, else f32; on a GPU f32. int8: the fastest and the "
+        "coarsest; not on a GPU.",
     ),
 ]

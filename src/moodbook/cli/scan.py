@@ -22,6 +22,7 @@ from moodbook.model import DEFAULT_MODEL
 if TYPE_CHECKING:
     from moodbook.library.catalogue import Catalogue
     from moodbook.library.scan import ScanSummary
+    from moodbook.model.precision import Precision
     from moodbook.model.tagger import Tagger
 
 
@@ -57,7 +58,8 @@ def scan(
     What has not changed is not read again, a renamed or retagged file is not
     heard again, and what cannot be read is remembered with its reason. A scan
     that was stopped, however hard, goes on where it was: run it again. Nothing
-    is written to your music.
+    is written to your music. With --precision f32, bf16 or int8 what was heard
+    in another one is heard again; auto leaves it.
 
     Examples:
       moodbook scan ~/Music
@@ -83,8 +85,9 @@ def scan(
         )
     with naming_own_words(model):
         tagger = Tagger.load(model, precision=precision.choice, device=device.choice)
+    wanted = None if precision is PrecisionName.AUTO else tagger.engine.precision
     with Catalogue(catalogue or catalogue_path(), create=True) as opened:
-        run = _Run(opened, tagger, folders, min(jobs or MOST_DECODERS, processors), as_json)
+        run = _Run(opened, tagger, wanted, folders, min(jobs or MOST_DECODERS, processors), as_json)
         if watch:
             _watch(run, retry, forget)
         else:
@@ -96,10 +99,19 @@ def scan(
 class _Run:
     """What every scan of a run has in common."""
 
-    def __init__(self, catalogue: Catalogue, tagger: Tagger, folders: list[Path], jobs: int, as_json: bool) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        tagger: Tagger,
+        precision: Precision | None,
+        folders: list[Path],
+        jobs: int,
+        as_json: bool,
+    ) -> None:
         self.catalogue = catalogue
         self.folders = folders
         self._tagger = tagger
+        self._precision = precision
         self._jobs = jobs
         self._as_json = as_json
         self._absent: list[Path] = []
@@ -115,6 +127,7 @@ class _Run:
                 self.folders,
                 self._tagger,
                 jobs=self._jobs,
+                precision=self._precision,
                 retry=retry,
                 forget=forget,
                 were_there=again,

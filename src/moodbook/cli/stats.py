@@ -17,7 +17,7 @@ from moodbook.cli.paths import path_option
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from moodbook.library.stats import LibraryStats
+    from moodbook.library.stats import LibraryStats, ModelStats
 
 
 @ends_with_exit_code
@@ -61,9 +61,8 @@ def render(measured: LibraryStats, console: Console) -> RenderableType:
         f"{measured.heard} heard by {printable(measured.model)}, {measured.failed} could not be heard, "
         f"{counted(measured.duplicates, 'duplicate')}, {counted(measured.missing, 'missing file')}",
     ]
-    if len(measured.models) > 1:
-        known = ", ".join(f"{printable(name)} {sha} ({count})" for name, sha, count in measured.models)
-        lines.append(f"models: {known}")
+    if len(measured.models) > 1 or any(len(model.precisions) > 1 for model in measured.models):
+        lines.append(f"models: {', '.join(_describe(model) for model in measured.models)}")
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     for tag in measured.tags:
         share = tag.decided / measured.heard if measured.heard else 0.0
@@ -74,6 +73,13 @@ def render(measured: LibraryStats, console: Console) -> RenderableType:
             Text(f"{tag.mean:.2f}", style="dim"),
         )
     return Group(*(Text(line) for line in lines), table)
+
+
+def _describe(model: ModelStats) -> str:
+    from moodbook.model.scores import printable
+
+    precisions = "".join(f", {count} in {precision}" for precision, count in model.precisions.items())
+    return f"{printable(model.name)} {model.sha256} ({model.recordings}{precisions})"
 
 
 @ends_with_exit_code

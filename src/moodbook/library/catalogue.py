@@ -21,6 +21,7 @@ from moodbook.library.known_model import Model
 from moodbook.library.metadata import Metadata
 from moodbook.library.schema import VERSION, migrate, read_version
 from moodbook.model.bundle import Bundle
+from moodbook.model.precision import Precision
 from moodbook.model.scores import TagScores
 from moodbook.tags import TagSet
 
@@ -293,10 +294,13 @@ class Catalogue:
                 files.append(KnownFile(number, Path(os.fsdecode(path)), payload, Stat(*stat), place, bool(missing)))
         return {file.path: file for file in files}
 
-    def heard_payloads(self, model: Model) -> set[int]:
-        """Give the payloads that a model has scores for."""
+    def heard_payloads(self, model: Model, precision: Precision | None = None) -> set[int]:
+        """Give the payloads that a model has scores for: in this precision, or in any."""
         with self.reading() as connection:
-            rows = connection.execute("SELECT payload_id FROM analysis WHERE model_id = ?", (model.id,))
+            rows = connection.execute(
+                "SELECT payload_id FROM analysis WHERE model_id = ? AND (precision = ? OR ? IS NULL)",
+                (model.id, precision, precision),
+            )
             return {payload for (payload,) in rows}
 
     def failed_payloads(self, model: Model) -> dict[int, str]:
@@ -344,13 +348,26 @@ class Catalogue:
         return KnownFile(file_id, path, payload, stat, mount, is_missing=False)
 
     def enter_scores(self, payload_id: int, model: Model, scores: TagScores) -> None:
-        """Enter what a model makes of a payload."""
-        embedding = None if scores.embedding is None else stored.pack_vector(scores.embedding)
+        """Enter what a model makes of a payload, in place of what it made of it before."""
+        row = {
+            "payload_id": payload_id,
+            "model_id": model.id,
+            "probabilities": stored.pack_vector(scores.probabilities),
+            "note": scores.note,
+            "embedding": None if scores.embedding is None else stored.pack_vector(scores.embedding),
+            "music": scores.music,
+            "precision": scores.precision,
+        }
         with self.transaction() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO analysis (payload_id, model_id, probabilities, note, embedding, music)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (payload_id, model.id, stored.pack_vector(scores.probabilities), scores.note, embedding, scores.music),
+                f"INSERT OR REPLACE INTO analysis ({', '.join(row)})"  # noqa: S608
+                f" VALUES ({', '.join(':' + column for column in row)})",
+                row,
+            )
+            # The owner's own words stand on what was heard before; whoever scans says them anew.
+            connection.execute(
+                "DELETE FROM analysis WHERE payload_id = ? AND model_id IN (SELECT id FROM model WHERE base = ?)",
+                (payload_id, model.sha256),
             )
             connection.execute(
                 "UPDATE payload SET duration_seconds = ? WHERE id = ?", (scores.duration_seconds, payload_id)

@@ -25,6 +25,7 @@ from moodbook.library.disks import Disks
 from moodbook.library.identity import CHANGED_MEANWHILE, KnownFile, Stat, identify
 from moodbook.library.known_model import Model
 from moodbook.model.listening import Hearing, listen_isolated
+from moodbook.model.precision import Precision
 from moodbook.model.scores import TagFailure, path_fields, printable
 from moodbook.model.tagger import Tagger
 
@@ -97,6 +98,7 @@ def scan(
     tagger: Tagger,
     *,
     jobs: int = 1,
+    precision: Precision | None = None,
     retry: bool = False,
     forget: bool = False,
     were_there: bool = False,
@@ -110,6 +112,7 @@ def scan(
         roots: Folders, and files.
         tagger: What hears the music.
         jobs: Worker processes that read and decode.
+        precision: That of the tagger: music that was heard in another one is heard again. None leaves it as it is.
         retry: Hear music again that could not be heard before.
         forget: Drop files below the roots that are missing, and what was known of their music if no other file has it;
             not where a disk may not be mounted: below a root under which nothing at all was found, in an empty folder,
@@ -131,7 +134,7 @@ def scan(
     if not were_there:
         _check_named(catalogue, places)
     with catalogue.scan_lock(), WorkerPool(jobs, limits) as pool:
-        run = _Scan(catalogue, tagger, pool, on_progress)
+        run = _Scan(catalogue, tagger, pool, precision, on_progress)
         absent = [place for place in places if not (place.is_symlink() or is_there(place))]
         run.look([place for place in places if place not in absent])
         run.read(retry)
@@ -164,6 +167,7 @@ class _Scan:
         catalogue: Catalogue,
         tagger: Tagger,
         pool: WorkerPool,
+        precision: Precision | None,
         on_progress: Callable[[int, int], None] | None,
     ) -> None:
         self.summary = ScanSummary()
@@ -174,7 +178,7 @@ class _Scan:
         self._on_progress = on_progress
         self._model: Model = catalogue.use_model(tagger.bundle)
         self._before = catalogue.known_files()
-        self._heard = catalogue.heard_payloads(self._model)
+        self._heard = catalogue.heard_payloads(self._model, precision)
         self._failed = catalogue.failed_payloads(self._model)
         self._looked_at = {_content(file) for file in self._before.values() if file.payload_id in self._failed}
         self._untried: set[Path] = set()  # What damage beside the music did to another file says nothing of these.

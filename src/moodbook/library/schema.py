@@ -70,6 +70,10 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE file ADD COLUMN ctime_ns INTEGER;  -- NULL until the next scan
     ALTER TABLE file ADD COLUMN mount BLOB;        -- the exact bytes of the mount's absolute name; NULL likewise
     """,
+    # Version 6: how finely the network was computed.
+    """
+    ALTER TABLE analysis ADD COLUMN precision TEXT;  -- f32, bf16 or int8; NULL for older ones and the owner's words
+    """,
 )
 """What leads from each version to the next; a new catalogue goes through all of them."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,24 @@ class TagStats:
 
 
 @dataclass(frozen=True)
+class ModelStats:
+    """A model that has scanned.
+
+    Attributes:
+        name: Its name.
+        sha256: The first of its hash.
+        recordings: That it has heard.
+        precisions: How many of them in which precision; those of older catalogues, and of the owner's own words, in
+            none.
+    """
+
+    name: str
+    sha256: str
+    recordings: int
+    precisions: dict[str, int]
+
+
+@dataclass(frozen=True)
 class LibraryStats:
     """A library in numbers.
 
@@ -39,7 +58,7 @@ class LibraryStats:
         heard: Recordings that the model has heard.
         failed: Recordings that it could not hear.
         hours: Of the heard recordings.
-        models: Name, first of the hash, and recordings of every model that has scanned.
+        models: Every model that has scanned, the one that was used last first.
         tags: The model's tags, most decided first.
         model: Whose tags.
     """
@@ -51,7 +70,7 @@ class LibraryStats:
     heard: int
     failed: int
     hours: float
-    models: tuple[tuple[str, str, int], ...]
+    models: tuple[ModelStats, ...]
     tags: tuple[TagStats, ...]
     model: str
 
@@ -65,7 +84,7 @@ class LibraryStats:
             "heard": self.heard,
             "failed": self.failed,
             "hours": round(self.hours, 3),
-            "models": [{"name": name, "sha256": sha, "recordings": count} for name, sha, count in self.models],
+            "models": [asdict(model) for model in self.models],
             "model": self.model,
             "tags": [{"tag": tag.tag, "decided": tag.decided, "mean": round(tag.mean, 6)} for tag in self.tags],
         }
@@ -94,7 +113,11 @@ def measure(catalogue: Catalogue, model: Model) -> LibraryStats:
             """,  # noqa: S608
             (model.id,),
         ).fetchall()
-        counts = dict(connection.execute("SELECT model_id, count(*) FROM analysis GROUP BY model_id"))
+        counts: dict[int, dict[str, int]] = defaultdict(dict)
+        for number, precision, count in connection.execute(
+            "SELECT model_id, coalesce(precision, ''), count(*) FROM analysis GROUP BY 1, 2 ORDER BY 1, 2"
+        ):
+            counts[number][precision] = count
     scores = model.scores([packed for packed, _, _ in rows])
     is_music = np.array([model.is_music(music) for _, _, music in rows], dtype=bool)
     if not all(is_number(seconds) for _, seconds, _ in rows):
@@ -110,7 +133,12 @@ def measure(catalogue: Catalogue, model: Model) -> LibraryStats:
         heard=len(rows),
         failed=failed,
         hours=sum(seconds or 0.0 for _, seconds, _ in rows) / 3600,
-        models=tuple((known.name, known.sha256[:8], counts.get(known.id, 0)) for known in catalogue.models()),
+        models=tuple(_model_stats(known, counts[known.id]) for known in catalogue.models()),
         tags=tuple(sorted(tags, key=lambda tag: (-tag.decided, -tag.mean))),
         model=model.name,
     )
+
+
+def _model_stats(model: Model, counts: dict[str, int]) -> ModelStats:
+    known = {precision: count for precision, count in counts.items() if precision}
+    return ModelStats(model.name, model.sha256[:8], sum(counts.values()), known)

@@ -61,7 +61,9 @@ class Engine(NetworkEngine):
         threads: int | None = None,
     ) -> None:
         self._core = load_openvino().Core()
-        super().__init__(system, resolve_precision(precision, processor_capabilities(), system.network))
+        capabilities = processor_capabilities()
+        super().__init__(system, resolve_precision(precision, capabilities, system.network))
+        self._coarsest_float = resolve_precision("auto", capabilities, system.network)
         self._threads = usable_processors() if threads is None else threads
         self._lock = threading.RLock()
         self._requests: dict[tuple[Part, int], list[Any]] = {}
@@ -169,8 +171,8 @@ class Engine(NetworkEngine):
         else:
             graph = head_graph(self.network, self._weights, batch=1)
         settings = {
-            # What the graph does not quantise is float32.
-            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+            # Of what the graph does not quantise.
+            "INFERENCE_PRECISION_HINT": "f32" if self.precision == "f32" else self._coarsest_float,
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": streams,
             # A thread that may not leave its processor waits there for the decoders, and for other programs.

@@ -12,7 +12,7 @@ from moodbook.networks.config import NetworkConfig
 
 Precision = Literal["f32", "bf16", "int8"]
 """f32: as the network was trained. bf16: every product in bfloat16. int8: the encoder's costly convolutions in whole
-numbers of 8 bits, the rest in f32 (`moodbook.model.quantization`)."""
+numbers of 8 bits (`moodbook.model.quantization`), the rest in bf16 where the processor multiplies it, else in f32."""
 
 PrecisionChoice = Literal["auto", "f32", "bf16", "int8"]
 """auto: bf16 where the processor multiplies it, f32 elsewhere."""

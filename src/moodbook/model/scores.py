@@ -8,13 +8,16 @@ import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from moodbook.model.presence import is_music
 from moodbook.tags import TagSet
+
+if TYPE_CHECKING:
+    from moodbook.model.precision import Precision
 
 DECIMALS = 6
 """Decimals of every number in a record: finer than the noise between two machines' rounding is worth."""
@@ -56,6 +59,7 @@ class TagScores:
         note: What is special about the result, for a person; empty where nothing is.
         model_name: The model on whose word this stands.
         model_sha256: Its hash.
+        precision: How finely its network was computed.
     """
 
     path: Path
@@ -72,6 +76,7 @@ class TagScores:
     note: str
     model_name: str
     model_sha256: str
+    precision: Precision
 
     @property
     def is_music(self) -> bool:
@@ -117,6 +122,7 @@ class TagScores:
             },
             "model": self.model_name,
             "model_sha256": self.model_sha256,
+            "precision": self.precision,
         }
 
 

@@ -222,6 +222,7 @@ class _Track:
             note="; ".join(notes),
             model_name=tagger.bundle.name,
             model_sha256=tagger.bundle.sha256,
+            precision=tagger.engine.precision,
         )
 
     def _music(self, filled: Float32[np.ndarray, " segments"]) -> float | None:

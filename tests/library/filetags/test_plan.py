@@ -56,6 +56,7 @@ def scores_of(path: Path) -> TagScores:
         note="",
         model_name="tiny",
         model_sha256="0" * 64,
+        precision="f32",
     )
 
 
