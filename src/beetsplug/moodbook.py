@@ -32,7 +32,6 @@ from beets.plugins import BeetsPlugin
 from confuse import ConfigError
 
 from moodbook import TagSet  # First: it keeps numpy, which the rest loads, to one thread.
-from moodbook.audio.files import open_file
 from moodbook.errors import AudioError, ModelError, MoodbookError, QueryError
 from moodbook.files import is_there
 from moodbook.library.catalogue import Catalogue, catalogue_path
@@ -135,8 +134,7 @@ def _texts(item: Any, field: str) -> list[str]:
 def _moods_in(path: Path) -> tuple[str, ...]:
     """Read the moods that stand in a file; none where it cannot be read."""
     try:
-        with open_file(path) as file:
-            return read_metadata(file).moods
+        return read_metadata(path).moods
     except (AudioError, OSError):
         return ()
 

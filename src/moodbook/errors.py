@@ -13,7 +13,8 @@
     │   └── DeviceError            the device that was asked for is not there, or does not compute so
     ├── TrainingError         a training run cannot start, resume or go on
     ├── WorkerError           a worker process cannot start
-    ├── CatalogueError        a catalogue is missing, locked, damaged, newer than this Moodbook, or cannot be written
+    ├── CatalogueError        a catalogue is missing, damaged, newer than this Moodbook, or cannot be written
+    │   └── CatalogueInUseError    another scan writes to it
     ├── QueryError            a search query that cannot be understood
     ├── TagError              the tags of a file cannot be read or written; the file is as it was
     │   ├── UnsupportedTagsError   the file is of a kind whose tags Moodbook does not write
@@ -108,7 +109,11 @@ class WorkerError(MoodbookError):
 
 
 class CatalogueError(MoodbookError):
-    """A catalogue is missing, locked, damaged, newer than this Moodbook, or cannot be written."""
+    """A catalogue is missing, damaged, newer than this Moodbook, or cannot be written."""
+
+
+class CatalogueInUseError(CatalogueError):
+    """Another scan writes to the catalogue."""
 
 
 class QueryError(MoodbookError):

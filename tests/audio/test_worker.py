@@ -152,3 +152,34 @@ def test_workers_end_when_their_parent_is_killed() -> None:
             return
         time.sleep(0.1)
     pytest.fail("the worker outlived its parent by a minute")
+
+
+def test_a_worker_that_cannot_be_replaced_at_once_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = worker._Worker, []
+
+    def start_but_once(limits: Limits) -> worker._Worker:
+        started.append(limits)
+        if len(started) == 2:
+            raise WorkerError("no memory")
+        return start(limits)
+
+    monkeypatch.setattr(worker, "_Worker", start_but_once)
+    with WorkerPool(1) as pool:
+        given = by_task(pool, ["kill", "after"])
+    assert (given["after"][1:], len(started)) == (["done"], 3)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-"])
+def test_streams_that_were_closed_cost_no_task(closed: str) -> None:
+    code = (
+        "from moodbook.audio.worker import WorkerPool\n"
+        "from tests.audio.worker_tasks import act\n"
+        "if __name__ == '__main__':\n"
+        "    with WorkerPool(2) as pool:\n"
+        "        print([item for _, item in pool.run(act, ['print'] * 6) if not isinstance(item, int)])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+    command = ["sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert (ended.returncode, ended.stdout) == (0, f"{['done'] * 6}\n"), ended.stderr

@@ -11,6 +11,7 @@ from typing import Any
 
 import mutagen.flac
 import pytest
+from mutagen.id3 import ID3, TMOO
 from tests.library.conftest import cut
 
 import moodbook
@@ -110,6 +111,17 @@ def test_what_is_imported_is_heard(beet: Callable[..., Beet], music: Path, tmp_p
     assert "there is no tag 'clam'. Did you mean calm?" in wrong
     assert "moodbook: 0 items: " in run("moodbook")
     assert "moodbook: 3 items: the catalogue knew 0, 3 listened to" in run("moodbook", "--force", "title:")
+
+
+def test_moods_in_every_tag_of_a_file_are_found(beet: Callable[..., Beet], music: Path, tmp_path: Path) -> None:
+    run = beet()
+    run("import", "-q", str(music))
+    (lava,) = [item for item in items(tmp_path) if item.title == "lava"]
+    tag = ID3()
+    tag.add(TMOO(encoding=3, text=["sunday"]))
+    tag.save(os.fsdecode(lava.path), v1=0)  # In front of the flac, where beets and most players do not look.
+
+    assert set(run("ls", "-f", "$title", "feels:mood:sunday").split()) & set(NAMES) == {"lava"}
 
 
 def test_a_scanned_library_is_not_heard_again(

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from rich.console import Console
@@ -20,8 +20,9 @@ from typer.testing import CliRunner, Result
 
 from moodbook.audio.worker import WorkerPool
 from moodbook.cli.app import app
-from moodbook.cli.scan import describe
+from moodbook.cli.scan import _Run, _scan_in_turn, describe
 from moodbook.cli.stats import render
+from moodbook.errors import CatalogueInUseError
 from moodbook.library.scan import ScanSummary
 from moodbook.library.stats import LibraryStats, ModelStats, TagStats
 from moodbook.model.bundle import Bundle
@@ -292,3 +293,22 @@ def test_a_scan_that_is_stopped_says_so_and_goes_on(music: Path, tiny_bundle: Bu
     assert (process.returncode, said) == (130, "moodbook: stopped by the user\n")
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == "4 files: 4 unchanged\n"
+
+
+def test_a_watch_waits_for_another_scan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Run(_Run):
+        scans: ClassVar[list[tuple[bool, ...]]] = []
+
+        def __init__(self) -> None:
+            pass
+
+        def scan(self, *how: bool) -> None:
+            self.scans.append(how)
+            if len(self.scans) < 3:
+                raise CatalogueInUseError("busy")
+
+    # `moodbook.cli.scan` is the verb where the package is asked for it, and the module where Python is.
+    monkeypatch.setattr(sys.modules["moodbook.cli.scan"], "_ASK_AGAIN_SECONDS", 0.0)
+    _scan_in_turn(Run(), retry=True, forget=False, again=True)
+    assert Run.scans == [(True, False, True)] * 3
+    assert capsys.readouterr().err == "moodbook: another scan is writing to the catalogue; waiting for it\n"

@@ -13,6 +13,8 @@ import pytest
 from mutagen import apev2, asf, id3, mp4
 from tests.audio.conftest import music, write
 
+from moodbook.library.filetags import moods, read_fields
+from moodbook.library.filetags.elsewhere import moods_elsewhere
 from moodbook.library.identity import identify
 from moodbook.library.metadata import Metadata, read_metadata
 
@@ -79,8 +81,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], None]]] = {
 
 def read(path: Path, data: bytes) -> Metadata:
     path.write_bytes(data)
-    with path.open("rb") as file:
-        return read_metadata(file)
+    return read_metadata(path)
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +103,7 @@ def test_every_kind_of_tags_is_read(tagged: dict[str, bytes], name: str, tmp_pat
 
 def test_no_tags_are_no_text(tmp_path: Path) -> None:
     for kind in ("wav", "flac", "mp3"):
-        with write(tmp_path / kind, kind, SAMPLES).open("rb") as file:
-            assert read_metadata(file) == Metadata()
-    assert read(tmp_path / "empty", b"") == Metadata()
+        assert read_metadata(write(tmp_path / kind, kind, SAMPLES)) == Metadata()
 
 
 def test_text_is_made_printable_and_kept_short(tmp_path: Path) -> None:
@@ -113,8 +112,7 @@ def test_text_is_made_printable_and_kept_short(tmp_path: Path) -> None:
     file["title"], file["artist"] = ["a\nb\x1b[31m\x00c  d"], ["x" * 5_000]
     file["mood"] = [f"m{number}" for number in range(500)]
     file.save()
-    with path.open("rb") as opened:
-        metadata = read_metadata(opened)
+    metadata = read_metadata(path)
     assert metadata.title == "a b [31m c d"
     assert len(metadata.artist) == 1_000
     assert len(metadata.moods) == 100
@@ -147,3 +145,47 @@ def test_moods_in_second_tags_are_seen(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"APETAGEX\xd0\x07", b"APETAGEX\xff\xff"))
     (identity,) = identify(path)
     assert identity.metadata.moods[:2] == EXPECTED.moods
+
+
+def two_texts(path: Path) -> None:
+    tags = id3.ID3()
+    tags.add(id3.TXXX(3, "mOOd", ["calm"]))
+    tags.add(id3.TXXX(3, "MOOD", ["dark"]))
+    tags.save(path)
+
+
+def text_beside_mood(path: Path) -> None:
+    tags = id3.ID3()
+    tags.add(id3.TMOO(3, ["calm"]))
+    tags.add(id3.TXXX(3, "mood", ["dark"]))
+    tags.save(path)
+
+
+def two_atoms(path: Path) -> None:
+    file = mutagen.File(path)
+    for name, word in (("mood", b"calm"), ("MOOD", b"dark")):
+        file[f"----:com.apple.iTunes:{name}"] = [mp4.MP4FreeForm(word)]
+    file.save()
+
+
+def two_attributes(path: Path) -> None:
+    file = mutagen.File(path)
+    for name, word in (("wm/mood", "calm"), ("mood", "dark")):
+        file[name] = [asf.ASFUnicodeAttribute(word)]
+    file.save()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tag"),
+    [
+        ("mp3", two_texts),
+        ("mp3", text_beside_mood),
+        ("aac", text_beside_mood),
+        ("m4a", two_atoms),
+        ("wma", two_attributes),
+    ],
+)
+def test_moods_are_those_that_write_sees(kind: str, tag: Callable[[Path], None], tmp_path: Path) -> None:
+    path = write(tmp_path / f"a.{kind}", kind, SAMPLES)
+    tag(path)
+    assert set(read_metadata(path).moods) == {"calm", "dark"} == {*moods(read_fields(path)), *moods_elsewhere(path)}

@@ -22,7 +22,16 @@ from typer.testing import CliRunner, Result
 from moodbook.cli.app import app
 from moodbook.errors import CatalogueError, DataError, ModelError, MoodbookError
 from moodbook.library.catalogue import Catalogue
-from moodbook.library.filetags import Proposal, apply_tasks, build_plan, journal_folder, open_journal, read_fields
+from moodbook.library.filetags import (
+    Proposal,
+    apply_tasks,
+    build_plan,
+    choose_run,
+    journal_folder,
+    open_journal,
+    plan_undo,
+    read_fields,
+)
 from moodbook.library.identity import music_hash
 from moodbook.library.known_model import Model
 from moodbook.library.metadata import Metadata
@@ -487,6 +496,49 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     except MoodbookError:
         return
     assert statements
+
+
+def test_every_copy_of_the_music_has_its_say(catalogue: Catalogue, tagger: Tagger, tmp_path: Path) -> None:
+    root = Path(os.path.realpath(tmp_path)) / "music"
+    for name, words in (("a", ["gym"]), ("b", ["sofa"]), ("c", [])):
+        song = mutagen.flac.FLAC(cut("lava", root / f"{name}.flac", start=0.0))
+        song.update({"mood": words} if words else {})
+        song.save()
+    # A copy into which Moodbook wrote the very word that the owner wrote into another one.
+    plan = build_plan([Proposal(root / "c.flac", ("gym",), {"dark": 0.9}, "tiny", "0" * 64)])
+    with open_journal(journal_folder(), "write") as journal:
+        list(apply_tasks(plan.tasks, journal))
+    scan(catalogue, [root], tagger)
+
+    own = [Statement(root / "a.flac", ("gym",)), Statement(root / "b.flac", ("sofa",))]
+    assert read_moods(catalogue, journal_folder()) == MoodsFound(own, 1, [])
+    # Under a name that was never written, whose copy it was cannot be told: it has no word of the owner's for sure.
+    (root / "c.flac").rename(root / "d.flac")
+    scan(catalogue, [root], tagger)
+    assert read_moods(catalogue, journal_folder()) == MoodsFound(own, 1, [])
+
+
+def test_words_that_were_undone_are_the_owners_when_they_come_back(
+    catalogue: Catalogue, tagger: Tagger, tmp_path: Path
+) -> None:
+    path = cut("lava", Path(os.path.realpath(tmp_path)) / "music" / "a.flac", start=0.0)
+
+    def write(word: str) -> None:
+        plan = build_plan([Proposal(path, (word,), {"dark": 0.9}, "tiny", "0" * 64)], "merge")
+        with open_journal(journal_folder(), "write") as journal:
+            assert [written.status for written in apply_tasks(plan.tasks, journal)] == ["written"]
+
+    write("gym")
+    run = choose_run(journal_folder(), None)
+    with open_journal(journal_folder(), "undo", run.name) as journal:
+        assert [written.status for written in apply_tasks(plan_undo(run).tasks, journal)] == ["written"]
+    song = mutagen.flac.FLAC(path)
+    song["mood"] = ["gym"]
+    song.save()
+    write("extra")
+    scan(catalogue, [path.parent], tagger)
+
+    assert read_moods(catalogue, journal_folder()) == MoodsFound([Statement(path, ("gym",))], 0, [])
 
 
 def test_moods_that_moodbook_wrote_teach_nothing(catalogue: Catalogue, tagger: Tagger, tmp_path: Path) -> None:

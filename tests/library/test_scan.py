@@ -570,3 +570,43 @@ def test_a_summary_is_a_record(tree: Tree, scan) -> None:
     assert [Path(entry["path"]).name for entry in record["duplicates"][0]] == ["a.flac", "b.flac"]
     assert record["failures"][0]["error"].startswith("the file is empty")
     assert np.isfinite(record["seconds"])
+
+
+def test_the_last_file_of_a_folder_is_forgotten_where_it_is_named(tree: Tree, scan, catalogue: Catalogue) -> None:
+    root = tree({"one/only.flac": "lava", "two/b.flac": "taiko"})
+    scan(root)
+    (root / "one/only.flac").unlink()
+
+    assert kinds(scan(root / "one", forget=True)) == {"gone": 1, "kept": 1}
+    assert kinds(scan(root / "one/only.flac", forget=True)) == {"forgotten": 1}
+    assert set(catalogue.known_files()) == {absolute(root / "two/b.flac")}
+
+
+def test_a_named_file_of_a_disk_that_is_not_mounted_is_kept(tree: Tree, scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tree({"disk/a.flac": "lava"})
+    mounts = {"/", str(absolute(root / "disk/a.flac").parent)}
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounts)
+    scan(root)
+    mounts.remove(str(absolute(root / "disk/a.flac").parent))
+    (root / "disk/a.flac").unlink()
+
+    assert kinds(scan(root / "disk/a.flac", forget=True)) == {"gone": 1, "kept": 1}
+
+
+def test_a_link_that_was_named_is_there_as_long_as_its_target_is(
+    tree: Tree, scan, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree({"disk/b.flac": "lava", "music/a.flac": "taiko"})
+    link = root / "music/link.flac"
+    link.symlink_to(root / "disk/b.flac")
+    mounts = {"/", str(absolute(root / "disk/b.flac").parent)}
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounts)
+    assert kinds(scan(link)) == {"new": 1, "heard": 1}
+
+    assert kinds(scan(root / "music")) == {"new": 1, "heard": 1}
+    assert not any(file.is_missing for file in catalogue.known_files().values())
+
+    mounts.remove(str(absolute(root / "disk/b.flac").parent))
+    (root / "disk/b.flac").unlink()
+    assert scan(link, forget=True).kept == 1
+    assert len(catalogue.known_files()) == 2

@@ -30,6 +30,8 @@ R = TypeVar("R")
 _CONTEXT = multiprocessing.get_context("spawn")
 _START_SECONDS = 120.0  # A cold disk and a busy machine: importing has taken 20 s.
 _END_SECONDS = 5.0
+_WORKER_NAME = "moodbook-worker"
+_GUARD = "start the run of a script of your own below `if __name__ == '__main__':`"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class WorkerPool:
         self._size = size
         self._limits = limits
         self._idle: list[_Worker] = []
+        self._can_start = False  # Whether one has: then it is no mistake of the program's if another one does not.
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -131,7 +134,7 @@ class WorkerPool:
                         task = next(waiting)
                     except StopIteration:
                         break
-                    worker = self._idle.pop() if self._idle else _Worker(self._limits)
+                    worker = self._idle.pop() if self._idle else self._start()
                     now = time.monotonic()
                     patience = self._limits.stall_seconds if patience_seconds is None else patience_seconds(task)
                     active[worker.connection] = (worker, _Running(task, patience, now, now))
@@ -162,14 +165,35 @@ class WorkerPool:
             for worker, _ in active.values():
                 worker.kill()
 
+    def _start(self) -> _Worker:
+        try:
+            worker = _Worker(self._limits)
+        except WorkerError:
+            if not self._can_start:
+                raise
+            worker = _Worker(self._limits)  # What ended the one before, such as a lack of memory, may be over.
+        self._can_start = True
+        return worker
+
+
+def refuse_in_worker() -> None:
+    """Refuse what no worker does: a script without a guard, which its worker runs again before it begins to work.
+
+    Raises:
+        WorkerError: This is a worker.
+    """
+    if multiprocessing.current_process().name == _WORKER_NAME:
+        raise WorkerError(f"this script runs again in a worker process of its own run; {_GUARD}")
+
 
 class _Worker:
     """One process and the pipe to it."""
 
     def __init__(self, limits: Limits) -> None:
+        _occupy_standard_descriptors()
         self.connection, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(
-            target=_serve, args=(theirs, limits.memory_bytes), name="moodbook-worker", daemon=True
+            target=_serve, args=(theirs, limits.memory_bytes), name=_WORKER_NAME, daemon=True
         )
         try:
             self._process.start()
@@ -180,8 +204,7 @@ class _Worker:
         if not self.connection.poll(_START_SECONDS) or self.receive()[0] != "ready":
             self.kill()
             raise WorkerError(
-                "a worker process ended or hung before its first file; it needs about 200 MB. In a script of your own "
-                "start the run below `if __name__ == '__main__':`"
+                f"a worker process ended or hung before its first file; it needs about 200 MB. S{_GUARD[1:]}"
             )
 
     def send(self, message: object) -> None:
@@ -245,6 +268,19 @@ def _serve(connection: Connection, memory_bytes: int) -> None:
             connection.send(("end", None))
     except (EOFError, OSError):
         return
+
+
+def _occupy_standard_descriptors() -> None:
+    """Hand something down under each of the numbers 0, 1 and 2, also where whoever started this program closed them.
+
+    A worker would give a free one to a pipe of its own, and lose it when it silences what C libraries print to.
+    """
+    for descriptor in range(3):
+        try:
+            os.set_inheritable(descriptor, True)
+        except OSError:
+            # The lowest free number, so this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _end_with_parent() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from moodbook.cli.paths import path_argument
 from moodbook.cli.personal import naming_own_words
 from moodbook.cli.precision import PrecisionName, PrecisionOption
 from moodbook.cli.progress import ProgressLine
+from moodbook.errors import CatalogueInUseError
 from moodbook.model import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from moodbook.library.scan import ScanSummary
     from moodbook.model.precision import Precision
     from moodbook.model.tagger import Tagger
+
+_ASK_AGAIN_SECONDS = 1.0
 
 
 @ends_with_exit_code
@@ -147,9 +151,24 @@ def _watch(run: _Run, retry: bool, forget: bool) -> None:
     from moodbook.library.watch import changes
 
     for count, _ in enumerate(changes(run.folders, run.catalogue)):
-        run.scan(retry and count == 0, forget, again=count > 0)
+        _scan_in_turn(run, retry and count == 0, forget, again=count > 0)
         if count == 0:
             sys.stderr.write("moodbook: watching; Ctrl-C ends it\n")
+
+
+def _scan_in_turn(run: _Run, retry: bool, forget: bool, again: bool) -> None:
+    """Scan, after another scan that is writing to the catalogue: it ends some time, and a watch does not."""
+    is_told = False
+    while True:
+        try:
+            run.scan(retry, forget, again)
+        except CatalogueInUseError:
+            if not is_told:
+                sys.stderr.write("moodbook: another scan is writing to the catalogue; waiting for it\n")
+            is_told = True
+            time.sleep(_ASK_AGAIN_SECONDS)
+        else:
+            return
 
 
 def _say(summary: ScanSummary, as_json: bool, forget: bool) -> None:

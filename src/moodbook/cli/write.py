@@ -132,7 +132,7 @@ def write(
         look_again(made)
     else:
         policy: Policy = "merge" if merge else "overwrite" if overwrite else "empty"
-        with _open_source(model or DEFAULT_MODEL, catalogue, listen=listen) as (tags, scores):
+        with _open_source(DEFAULT_MODEL if model is None else model, catalogue, listen=listen) as (tags, scores):
             choice = {"top": top, "minimum": minimum, "words": None if words is None else read_words(words, tags)}
             made = _make_plan(paths or [], policy, choice, scores)
     if plan is not None:

@@ -13,7 +13,7 @@ from types import NoneType, TracebackType
 from typing import Any
 
 from moodbook.datasets.places import data_root
-from moodbook.errors import CatalogueError, DataError
+from moodbook.errors import CatalogueError, CatalogueInUseError, DataError
 from moodbook.files import is_folder, is_there
 from moodbook.library import stored
 from moodbook.library.identity import KnownFile, Stat
@@ -194,7 +194,7 @@ class Catalogue:
         """Keep other scans out of this catalogue; the system lets go of it however this process ends.
 
         Raises:
-            CatalogueError: Another process has it.
+            CatalogueInUseError: Another process has it.
         """
         # SQLite's own lock, on a database that holds nothing: it works on every system.
         with self._refusals_said():
@@ -204,7 +204,7 @@ class Catalogue:
                 lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.OperationalError as error:
                 if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":
-                    raise CatalogueError(
+                    raise CatalogueInUseError(
                         f"another scan is writing to the catalogue '{self.path}'; wait for it, or end it"
                     ) from error
                 with self._refusals_said():
@@ -293,6 +293,20 @@ class Catalogue:
                 place = None if mount is None else Path(os.fsdecode(mount))
                 files.append(KnownFile(number, Path(os.fsdecode(path)), payload, Stat(*stat), place, bool(missing)))
         return {file.path: file for file in files}
+
+    def files_with_moods(self) -> list[tuple[Path, str, tuple[str, ...]]]:
+        """Give name, hash of the music and moods of each file that is there and has moods, by name."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT path, sha256, moods FROM file JOIN payload ON payload.id = payload_id"
+                " WHERE missing_since IS NULL AND moods != '[]' ORDER BY path"
+            )
+            found = []
+            for row in rows:
+                path, sha256, moods = stored.check_kinds(self.path, row, (bytes, str, str), "the moods of a file")
+                texts = stored.read_texts(self.path, moods, "the moods of a file")
+                found.append((Path(os.fsdecode(path)), sha256, texts))
+        return found
 
     def heard_payloads(self, model: Model, precision: Precision | None = None) -> set[int]:
         """Give the payloads that a model has scores for: in this precision, or in any."""

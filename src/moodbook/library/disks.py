@@ -19,16 +19,22 @@ class Disks:
         self._mount_of = functools.cache(self._find_mount)
 
     def mount_of(self, path: Path) -> Path:
-        """Give the folder at which the disk that holds a file is mounted."""
-        return self._mount_of(path.parent)
+        """Give the folder at which the disk that holds a file, or what a link points to, is mounted."""
+        return self._mount_of(Path(os.path.realpath(path)).parent)
+
+    def is_unmounted(self, file: KnownFile) -> bool:
+        """Whether the place of the disk that held a file is no mount any more.
+
+        Where an older Moodbook entered the file, without its mount, its folder may have gone with the disk.
+        """
+        return not (file.path.parent.is_dir() if file.mount is None else self._is_mount(file.mount))
 
     def is_away(self, file: KnownFile) -> bool:
         """Whether the disk that held a missing file may not be there now.
 
-        Its place is no mount any more, or is an empty folder, as the place of a disk that is not mounted is. Where an
-        older Moodbook entered the file, without its mount, its folder may have gone with the disk.
+        Its place is no mount any more, or is an empty folder, as the place of a disk that is not mounted is.
         """
-        if not (file.path.parent.is_dir() if file.mount is None else self._is_mount(file.mount)):
+        if self.is_unmounted(file):
             return True
         return next((empty for folder in file.path.parents if (empty := self._is_empty(folder)) is not None), True)
 

@@ -92,8 +92,7 @@ def identify(path: Path) -> Iterator[Identity]:
     try:
         with open_file(path) as file:
             stat = Stat.of(os.fstat(file.fileno()))
-            metadata = read_metadata(file)
-        metadata = replace(metadata, moods=tuple(dict.fromkeys((*metadata.moods, *_moods_in_other_tags(path)))))
+        metadata = read_metadata(path)
         sha256 = music_hash(path)
         if Stat.of(path.stat()) != stat:
             raise UnreadableAudioError(path, CHANGED_MEANWHILE)
@@ -103,16 +102,6 @@ def identify(path: Path) -> Iterator[Identity]:
         yield Identity(failure=f"{error.strerror}. Check the disk or the network folder.")
     else:
         yield Identity(stat, sha256, metadata)
-
-
-def _moods_in_other_tags(path: Path) -> list[str]:
-    """Give the moods in tags that `moodbook write` looks at and does not write; damaged ones are none."""
-    from moodbook.library.filetags.elsewhere import moods_elsewhere
-
-    try:
-        return moods_elsewhere(path)
-    except Exception:  # noqa: BLE001 (whatever damaged bytes lead to, a track is not refused for it)
-        return []
 
 
 def music_hash(path: Path) -> str:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
+
+from moodbook.audio.files import open_file
+from moodbook.errors import AudioError, TagError
+from moodbook.library.inflation import bound_inflation
 
 # The names of a field in ID3, MP4, ASF, and (in any case) Vorbis comments and APEv2.
 _NAMES = {
@@ -34,10 +40,38 @@ class Metadata:
     moods: tuple[str, ...] = ()
 
 
-def read_metadata(file: BinaryIO) -> Metadata:
-    """Read an open file's tags. Damaged tags are none: a track is not refused for what is written beside the music."""
+def read_metadata(path: Path) -> Metadata:
+    """Read the tags of a file, and its moods in whatever tag they stand, as `moodbook write` sees them.
+
+    Damaged tags are none: a track is not refused for what is written beside the music.
+
+    Raises:
+        AudioError: It is no regular file, or cannot be opened.
+        OSError: The disk fails.
+    """
+    with open_file(path) as file:
+        found = _read_tags(file)
+    moods = dict.fromkeys(filter(None, map(_text, (*found.moods, *_moods_to_write(path)))))
+    return replace(found, moods=tuple(moods)[:_MOST_VALUES])
+
+
+def _moods_to_write(path: Path) -> Iterator[str]:
+    """Give the moods in the tag that is written, under any spelling of its name, and in the others."""
+    # Not above: they import mutagen's part for each kind of file, which the command line does without.
+    from moodbook.library.filetags.elsewhere import moods_elsewhere
+    from moodbook.library.filetags.fields import moods
+    from moodbook.library.filetags.rewrite import read_fields
+
+    with suppress(AudioError, TagError):
+        yield from moods(read_fields(path))
+    with suppress(AudioError, TagError):
+        yield from moods_elsewhere(path)
+
+
+def _read_tags(file: BinaryIO) -> Metadata:
     import mutagen
 
+    bound_inflation()
     try:
         file.seek(0)
         found = mutagen.File(file)

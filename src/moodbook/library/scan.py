@@ -122,7 +122,8 @@ def scan(
         on_progress: Called with the number of files that are done and of all.
 
     Raises:
-        CatalogueError: Another scan is running, or the catalogue cannot be written.
+        CatalogueInUseError: Another scan is running.
+        CatalogueError: The catalogue cannot be written.
         WorkerError: No worker process can start.
         DataError: No root was named; or nothing is there of what was named, nor was, as far as the catalogue knows.
     """
@@ -235,6 +236,8 @@ class _Scan:
             and (path not in self._lost or _is_gone(path))
             and any(path.is_relative_to(root) for root in roots)
             and not any(path.is_relative_to(folder) for folder in self._unlisted)
+            # Below a folder no link is followed: one that was named by itself is as it was.
+            and not (path not in roots and path.is_symlink() and is_there(path))
         ]
         went = [file for file in absent if not file.is_missing]
         self._catalogue.set_missing(went)
@@ -265,7 +268,9 @@ class _Scan:
             dropped = [
                 file
                 for file in absent
-                if any(file.path.is_relative_to(root) for root in alive) and not disks.is_away(file)
+                if any(file.path.is_relative_to(root) for root in alive)
+                # A file that was named is meant, also where it was the last one in its folder.
+                and not (disks.is_unmounted(file) if file.path in roots else disks.is_away(file))
             ]
             self._catalogue.forget_files(dropped)
             not_there = [path for path in not_there if path not in {file.path for file in dropped}]

@@ -99,3 +99,25 @@ def test_a_killed_run_leaves_no_worker(music_file: MusicFile, tmp_path: Path) ->
         time.sleep(0.1)
     os.kill(worker, signal.SIGKILL)
     pytest.fail("the worker outlived its parent")
+
+
+UNGUARDED = """
+import sys
+from pathlib import Path
+from moodbook.library.filetags import Proposal, apply_tasks, build_plan, open_journal
+plan = build_plan([Proposal(Path(sys.argv[1]), ("calm",), {"calm": 0.9}, "model", "0" * 64)])
+with open_journal(Path(sys.argv[2]), "write") as journal:
+    print(list(apply_tasks(plan.tasks, journal)))
+"""
+
+
+def test_a_script_without_a_guard_is_told_to_have_one(music_file: MusicFile, journal: Path, tmp_path: Path) -> None:
+    program, song = tmp_path / "program.py", music_file("flac")
+    program.write_text(UNGUARDED)
+    before = song.read_bytes()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # A worker that waited for its parent's journal would be given up after two minutes.
+    command = [sys.executable, str(program), str(song), str(journal)]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
+    assert (ended.returncode, ended.stdout, song.read_bytes()) == (1, "", before)
+    assert "this script runs again in a worker process of its own run; start the run of a script" in ended.stderr

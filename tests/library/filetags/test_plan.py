@@ -8,6 +8,8 @@ import os
 import shutil
 import struct
 import sys
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -33,6 +35,7 @@ from moodbook.library.filetags import (
     read_words,
     save_plan,
 )
+from moodbook.library.metadata import read_metadata
 from moodbook.model.scores import TagFailure, TagScores
 from moodbook.tags import TagSet
 
@@ -330,3 +333,61 @@ class TestDocument:
         with pytest.raises(DataError, match="No space left on device"):
             save_plan(build_plan([]), tmp_path / "plan.json")
         assert list(tmp_path.iterdir()) == []
+
+
+def packed_mood(version: int, content: bytes) -> bytes:
+    """Make an ID3 tag with one compressed frame TXXX:mood."""
+    packed = zlib.compress(b"\3mood\0" + content, 9)
+    if version == 4:
+        packed, flags = seven_bits(len(content) + 6) + packed, b"\0\x09"
+    else:
+        packed, flags = struct.pack(">I", len(content) + 6) + packed, b"\0\x80"
+    length = seven_bits(len(packed)) if version == 4 else struct.pack(">I", len(packed))
+    frame = b"TXXX" + length + flags + packed
+    return b"ID3" + bytes([version, 0, 0]) + seven_bits(len(frame)) + frame
+
+
+def seven_bits(size: int) -> bytes:
+    return bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+
+
+@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("is_second", [False, True], ids=["own tag", "second tag"])
+def test_a_frame_that_unpacks_to_gigabytes_is_not_unpacked(
+    music_file: MusicFile, tmp_path: Path, version: int, is_second: bool
+) -> None:
+    music = music_file("mp3-2.4", rich=False).read_bytes()
+    own = packed_mood(4, b"calm") if is_second else b""
+    bomb = tmp_path / "bomb.mp3"
+    bomb.write_bytes(own + packed_mood(version, b"a" * (64 << 20)) + music)
+    good = music_file("flac", "good.flac")
+    tracemalloc.start()
+
+    for policy in ("empty", "overwrite"):
+        plan = build_plan([proposal(bomb, "dark"), proposal(good, "dark")], policy)
+        assert [task.path for task in plan.tasks] == [good]
+        if is_second and policy == "empty":
+            assert [skipped.moods for skipped in plan.skipped] == [["calm"]]
+        else:
+            assert "unpacks to more than 20 times its size" in plan.failures[0].reason
+    assert read_metadata(bomb).moods == (("calm",) if is_second else ())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 32 << 20  # Half of what it holds.
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_mood_in_a_compressed_frame_is_seen(music_file: MusicFile, tmp_path: Path, version: int) -> None:
+    path = tmp_path / "packed.mp3"
+    path.write_bytes(packed_mood(version, b"calm") + music_file("mp3-2.4", rich=False).read_bytes())
+    assert [skipped.moods for skipped in build_plan([proposal(path, "dark")]).skipped] == [["calm"]]
+
+
+def test_a_mood_that_is_no_words_is_refused(music_file: MusicFile) -> None:
+    path = music_file("flac")
+    song = FLAC(path)
+    song["mood"] = ["word " * 20_000]
+    song.save()
+    (failure,) = build_plan([proposal(path, "dark")]).failures
+    assert failure.reason.startswith("its mood is a text of 100,000 characters. Shorten or remove it")
+    assert check_early(path, "empty") == failure

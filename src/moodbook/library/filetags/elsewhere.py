@@ -20,7 +20,7 @@ from moodbook.audio import edges
 from moodbook.audio.declared import find_chunk
 from moodbook.audio.edges import EdgeKind, EdgeTag
 from moodbook.audio.files import open_file
-from moodbook.library.filetags.fields import moods, unreadable
+from moodbook.library.filetags.fields import check_length, moods, unreadable
 from moodbook.library.filetags.formats import tag_format, typed_errors
 
 _WRITTEN: dict[str, EdgeKind] = {
@@ -55,7 +55,9 @@ def moods_elsewhere(path: Path) -> list[str]:
                 if tag != own:
                     file.seek(tag.start)
                     words += _words(tag, file.read(tag.end - tag.start), path)
-    return moods({"mood": words})
+    held = moods({"mood": words})
+    check_length(path, held)
+    return held
 
 
 def _words_in_fields_of_others(path: Path, name: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ Others = Counter[tuple[str, str]]
 
 _ID3V1_BYTES = 128
 _BLOCK_BYTES = 1 << 20
+_MOST_CHARACTERS = 1 << 16  # Of all words of a mood; nobody's are a tenth as long.
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,19 @@ def scores(fields: Mapping[str, list[str]]) -> str | None:
 def unreadable(path: Path, name: str) -> TagError:
     """Give the error of a field that is there and cannot be read: nobody knows what writing would take away."""
     return TagError(path, f"its field {name!r} cannot be read as text. Correct or remove it with a tag editor first.")
+
+
+def check_length(path: Path, words: Iterable[str]) -> None:
+    """Refuse a mood that is too long to be words: it would stand in plans, previews and journals.
+
+    Raises:
+        TagError: It is.
+    """
+    length = sum(map(len, words))
+    if length > _MOST_CHARACTERS:
+        raise TagError(
+            path, f"its mood is a text of {length:,} characters. Shorten or remove it with a tag editor first."
+        )
 
 
 def text_hash(data: bytes) -> str:

@@ -33,6 +33,9 @@ from moodbook.library.filetags.fields import (
     unreadable,
     without_id3v1,
 )
+from moodbook.library.inflation import bound_inflation
+
+bound_inflation()
 
 _HEAD_BYTES = 10  # Of a tag, of its footer, and of a frame: name, size, two bytes of flags.
 _MOOD = "TMOO"  # Since version 2.4.

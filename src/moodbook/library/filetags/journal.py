@@ -21,6 +21,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from moodbook.audio.worker import refuse_in_worker
 from moodbook.errors import JournalError, PlanError
 from moodbook.files import sync_folder
 from moodbook.library.filetags.lines import (
@@ -201,7 +202,9 @@ def open_journal(
 
     Raises:
         JournalError: The folder or the file cannot be written.
+        WorkerError: This is a worker of the process that has it open, which would wait for it for ever.
     """
+    refuse_in_worker()
     with ExitStack() as held:
         try:
             folder.mkdir(parents=True, exist_ok=True)

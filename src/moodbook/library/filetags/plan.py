@@ -219,9 +219,9 @@ def plan_file(proposal: Proposal, policy: Policy) -> Rewrite | Skipped | TagFail
 
 def _plan_file(path: Path, proposal: Proposal, policy: Policy) -> Rewrite | Skipped:
     state = read_state(path)
+    before = read_fields(path)
     with typed_errors(path, "reading the tags"):
         _, tags = tag_format(path)
-        before = tags.read(path)
         names = tags.names(path)
     held = moods(before)
     after = _new_fields(proposal, before, names, policy)

@@ -12,13 +12,12 @@ from moodbook import audio
 from moodbook.errors import AudioError, DataError, TagError, UnsupportedTagsError
 from moodbook.files import is_folder, is_there
 from moodbook.library.catalogue import Catalogue
-from moodbook.library.filetags.apply import read_runs
+from moodbook.library.filetags.apply import read_runs, undone_files
 from moodbook.library.filetags.fields import moods, scores
 from moodbook.library.filetags.rewrite import read_fields
 from moodbook.library.filetags.words import MOST_CHARACTERS
 from moodbook.library.playlist import read_m3u8
-from moodbook.library.query import Text
-from moodbook.library.search import search
+from moodbook.library.scan import absolute
 from moodbook.model.scores import TagFailure
 
 UNANSWERED = "?"
@@ -131,39 +130,60 @@ def read_moods(catalogue: Catalogue, journals: Path) -> MoodsFound:
     statements: list[Statement] = []
     unclear: list[TagFailure] = []
     written = 0
-    put = _words_put(journals)
-    for track in search(catalogue, Text("mood", "", whole=False), sort="path"):
-        words = [word for word in _words(track.moods) if word not in ("", UNANSWERED)]
+    put = _WordsPut(journals)
+    for path, sha256, held in catalogue.files_with_moods():
+        words = [word for word in _words(held) if word not in ("", UNANSWERED)]
         if not words:
             continue  # A field without a word says nothing, not that none of them fits.
         try:
-            is_written = scores(read_fields(track.path)) is not None
+            is_written = scores(read_fields(path)) is not None
         except UnsupportedTagsError:
             is_written = False  # Moodbook writes no tags of this kind.
         except (AudioError, TagError) as error:
-            unclear.append(TagFailure(track.path, error.reason))
+            unclear.append(TagFailure(path, error.reason))
             continue
         if is_written:
-            if track.payload_sha256 not in put:
-                unclear.append(TagFailure(track.path, _UNTOLD))
+            theirs = put.into(path, sha256)
+            if theirs is None:
+                unclear.append(TagFailure(path, _UNTOLD))
                 continue
-            words = [word for word in words if word.casefold() not in put[track.payload_sha256]]
+            words = [word for word in words if word.casefold() not in theirs]
             written += not words
         if words:
-            statements.append(Statement(track.path, tuple(word[:MOST_CHARACTERS] for word in words)))
+            statements.append(Statement(path, tuple(word[:MOST_CHARACTERS] for word in words)))
     return MoodsFound(statements, written, unclear)
 
 
-def _words_put(journals: Path) -> dict[str, set[str]]:
-    """Give, by the hash of the music, the words that Moodbook put into its files; none if a journal is damaged."""
-    runs, damaged = read_runs(journals)
-    put: defaultdict[str, set[str]] = defaultdict(set)
-    for entry in (entry for run in runs if run.command == "write" for entry in run.entries):
-        before, after = (
-            {word.casefold() for word in _words(moods(side))} for side in (entry.task.before, entry.task.after)
-        )
-        put[entry.task.payload] |= after - before
-    return {} if damaged else dict(put)
+class _WordsPut:
+    """The words that Moodbook put into files and that were not taken out again by undoing; of a damaged journal, none.
+
+    Args:
+        journals: The folder of the journals.
+    """
+
+    def __init__(self, journals: Path) -> None:
+        runs, damaged = read_runs(journals)
+        undone = undone_files(runs)
+        self._by_music: defaultdict[str, dict[Path, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for run in () if damaged else runs:
+            for entry in run.entries if run.command == "write" else ():
+                if entry.task.path in undone[run.name]:
+                    continue
+                before, after = (
+                    {word.casefold() for word in _words(moods(side))} for side in (entry.task.before, entry.task.after)
+                )
+                self._by_music[entry.task.payload][absolute(entry.task.path)] |= after - before
+
+    def into(self, path: Path, sha256: str) -> set[str] | None:
+        """Give the words, in lower case, that were put into a file; None where no journal tells.
+
+        A copy of the music is another file. One whose name was never written has got another name since, or is a copy
+        of one that was: then any of the music's files may be the one that it was.
+        """
+        files = self._by_music.get(sha256)
+        if files is None:
+            return None
+        return files[path] if path in files else set().union(*files.values())
 
 
 def _words(found: Iterable[str]) -> list[str]:
