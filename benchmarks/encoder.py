@@ -4,6 +4,9 @@ python benchmarks/encoder.py [--rounds N] [--width W]
 
 One segment at a time, all threads. At the width of the bundled model with its weights and music, at the paper's with
 random weights and the same music; how many codes a precision changes is counted with the former alone.
+
+The second table is the bundled encoder layer by layer, on one thread, as OpenVINO's own clock has it, beside what the
+same runtime reaches on one thread in the product of two large matrices: the limit.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import statistics
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -26,12 +30,18 @@ from moodbook import audio
 from moodbook.features import segments
 from moodbook.model.bundle import read_bundle
 from moodbook.model.engine import Engine
-from moodbook.model.precision import available_precisions, processor_capabilities
+from moodbook.model.graph import encoder_graph
+from moodbook.model.precision import Precision, available_precisions, processor_capabilities, resolve_precision
+from moodbook.model.runtime import load_openvino
 from moodbook.networks.config import NetworkConfig, StatisticsConfig, VQVAEConfig
 from moodbook.networks.cost import gigaflop_per_clip
 from moodbook.networks.tagger import build_network
 
 PAPER_WIDTH = 256
+PRODUCT = 2048
+"""Rows and columns of the matrices whose product is the limit."""
+CONVOLUTIONS = ("E1", "E2", "E3", "E4", "E5")
+LIMIT, RESIDUAL, REORDERING = "product of two matrices", "residual blocks", "other order of numbers in memory"
 
 
 def systems(width: int | None) -> dict[str, Any]:
@@ -63,6 +73,84 @@ def plain(system: Any) -> Callable[[np.ndarray], np.ndarray]:
             return vqvae.codes(torch.from_numpy(log_mel)).numpy()
 
     return encode
+
+
+def compiled(graph: Any, precision: Precision) -> Any:
+    """Compile a graph as the engine does, for one thread, with the runtime's own clock."""
+    coarsest = resolve_precision("auto", processor_capabilities(), read_bundle("open").network)
+    settings = {"INFERENCE_PRECISION_HINT": "f32" if precision == "f32" else coarsest, "INFERENCE_NUM_THREADS": 1}
+    settings |= {"NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False, "PERF_COUNT": True}
+    return load_openvino().Core().compile_model(graph, "CPU", settings).create_infer_request()
+
+
+def product(precision: Precision) -> Any:
+    """Build the product of two large matrices, one of them constant as weights are; in int8 both are quantised."""
+    from openvino import Model
+    from openvino import opset13 as ops
+
+    constant = np.random.default_rng(0).uniform(-1, 1, (PRODUCT, PRODUCT)).astype(np.float32)
+    given = ops.parameter((PRODUCT, PRODUCT), np.float32)
+    left, right = given, ops.constant(constant)
+    if precision == "int8":
+        left = ops.fake_quantize(left, *map(np.float32, (0, 1, 0, 1)), 256)
+        right = ops.fake_quantize(right, *map(np.float32, (-1, 1, -1, 1)), 255)
+    return Model([ops.matmul(left, right, False, False)], [given])
+
+
+def clocked(request: Any, value: np.ndarray, rounds: int) -> dict[str, tuple[str, float]]:
+    """Give the kind of every node and its median time in ms, in the order in which they run."""
+    times: dict[str, list[float]] = {}
+    kinds: dict[str, str] = {}
+    for number in range(rounds + 2):
+        request.infer([value])
+        for node in request.get_profiling_info() if number > 1 else ():
+            times.setdefault(node.node_name, []).append(1e3 * node.real_time.total_seconds())
+            kinds[node.node_name] = node.node_type
+    return {name: (kinds[name], statistics.median(values)) for name, values in times.items()}
+
+
+def by_layer(precision: Precision, log_mel: np.ndarray, rounds: int) -> dict[str, tuple[float, float]]:
+    """Give GFLOP and ms of each layer of the bundled encoder; first of all those of the product of two matrices."""
+    bundle = read_bundle("open")
+    assert bundle.network.vqvae is not None
+    values = np.random.default_rng(1).uniform(0, 1, (PRODUCT, PRODUCT)).astype(np.float32)
+    slow = max(ms for _, ms in clocked(compiled(product(precision), precision), values, rounds).values())
+    found = {LIMIT: (2 * PRODUCT**3 / 1e9, slow)}
+    graph = encoder_graph(bundle.network.vqvae, bundle.weights, int8=precision == "int8")
+    gigaflop = {
+        node.friendly_name: 2 * np.prod(node.output(0).get_shape()) * np.prod(node.input(1).get_shape()[1:]) / 1e9
+        for node in graph.get_ordered_ops()
+        if node.get_type_name() == "Convolution"
+    }
+    convolutions = 0
+    for name, (kind, ms) in clocked(compiled(graph, precision), log_mel, rounds).items():
+        layer = REORDERING
+        if kind == "Convolution":
+            layer = CONVOLUTIONS[convolutions] if convolutions < len(CONVOLUTIONS) else RESIDUAL
+            convolutions += 1
+        done, taken = found.get(layer, (0.0, 0.0))
+        found[layer] = (done + gigaflop.get(name, 0.0), taken + ms)
+    return found
+
+
+def layer_table(log_mel: np.ndarray, rounds: int) -> Table:
+    """Measure the layers in every precision."""
+    precisions = available_precisions(processor_capabilities(), read_bundle("open").network)
+    found = {precision: by_layer(precision, log_mel, rounds) for precision in precisions}
+    columns = [column for precision in precisions for column in (f"{precision}, ms", "GFLOP/s", "of the product's")]
+    table = Table("encoder-layers", ("layer", "GFLOP", *columns)).begin()
+    for layer in (LIMIT, *CONVOLUTIONS, RESIDUAL, REORDERING):
+        cells, figures = [], {}
+        for precision in precisions:
+            limit = np.divide(*found[precision][LIMIT])
+            gigaflop, ms = found[precision].get(layer, (0.0, 0.0))
+            speed = 1e3 * gigaflop / ms if gigaflop else 0.0
+            share = f"{speed / 1e3 / limit:.0%}" if gigaflop else ""
+            cells += [f"{ms:.1f}", f"{speed:.0f}" if gigaflop else "", share]
+            figures[precision] = {"ms": ms, "gigaflop_per_second": speed}
+        gigaflop = found["f32"].get(layer, (0.0, 0.0))[0]
+        table.add((layer, f"{gigaflop:.2f}" if gigaflop else "", *cells), layer=layer, gigaflop=gigaflop, **figures)
+    return table
 
 
 def main() -> None:
@@ -116,7 +204,8 @@ def main() -> None:
                 processor_ratio=faster.processor_seconds,
                 codes_changed=changed,
             )
-    hand_over(table)
+    print()
+    hand_over(table, layer_table(music[:1], options.rounds))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python benchmarks/plain_pipeline.py FILE ...
 
 What Moodbook is timed against. The bundled model's weights in the plain torch modules, all segments of a file in one
-batch, the mean over them. The scores are Moodbook's to 1e-4. Prints the three strongest tags of each file.
+batch, the mean over them. The scores are Moodbook's to 1e-4, but where rounding decides a code. Prints the three
+strongest tags of each file.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What bf16 and int8 cost: in codes, in scores, in decisions, and in ROC-AUC on the bundled model's own test tracks.
+"""What each precision costs: in codes, in scores, in decisions, and in ROC-AUC on the bundled model's own test tracks.
 
     python benchmarks/precision.py [--data FOLDER] [--card]
 
 FOLDER is the data set macleod (tracks.csv and audio/); without it the example recordings are heard, and there is no
-ROC-AUC. The reference is the engine in f32. Whole tracks. --card writes what is found into the bundled model's card.
+ROC-AUC. The reference is torch in f32, on the processor. Whole tracks, and the largest change of a single segment's
+scores. --card writes what is found into the bundled model's card.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from moodbook.model.bundle import Bundle, write_bundle
 from moodbook.model.precision import available_precisions, processor_capabilities
 from moodbook.model.scores import TagScores
 from moodbook.model.tagger import Tagger
+from moodbook.model.torch_engine import TorchEngine
 
+TORCH = "f32, by torch"
 TEST = "macleod:4"
 """The fold that the bundled model neither learned from nor was chosen on, as its card says."""
 
@@ -76,6 +79,7 @@ def main() -> None:
     parser.add_argument("--card", action="store_true", help="write what is found into the bundled model's card")
     options = parser.parse_args()
     exact = Tagger.load(precision="f32")
+    exact.engine = TorchEngine(exact.bundle, "f32", "cpu")
     truth = None
     paths = sorted(RECORDINGS.glob("*.opus"))
     if options.data is not None:
@@ -87,15 +91,16 @@ def main() -> None:
     heard = [segments(audio.load(path)).log_mel for path in paths]
     reference_codes = np.concatenate([exact.engine.encode(track) for track in heard])
     reference = [scores for scores in exact.tag_files(paths) if isinstance(scores, TagScores)]
-    columns = ("precision", "tracks", "codes that change", "mean change of a score", "largest", "decisions", "ROC-AUC")
-    table = Table("precision", columns).begin()
+    columns = ("precision", "tracks", "codes that change", "mean change of a score", "largest")
+    table = Table("precision", (*columns, "largest of a segment's", "decisions", "ROC-AUC")).begin()
     costs: dict[str, dict[str, float]] = {}
-    for precision in available_precisions(processor_capabilities(), exact.bundle.network):
-        tagger = Tagger.load(precision=precision)
+    precisions = available_precisions(processor_capabilities(), exact.bundle.network)
+    for precision, tagger in ((TORCH, exact), *((name, Tagger.load(precision=name)) for name in precisions)):
         codes = np.concatenate([tagger.engine.encode(track) for track in heard])
         found = [scores for scores in tagger.tag_files(paths) if isinstance(scores, TagScores)]
         pairs = list(zip(found, reference, strict=True))
         differences = np.abs(np.stack([one.probabilities - other.probabilities for one, other in pairs]))
+        of_segment = max(float(np.abs(one.taggram - other.taggram).max()) for one, other in pairs)
         flipped = np.stack([one.decisions != other.decisions for one, other in pairs])
         auc = None
         if truth is not None:
@@ -109,6 +114,7 @@ def main() -> None:
                 f"{changed:.2%}",
                 f"{differences.mean():.5f}",
                 f"{differences.max():.4f}",
+                f"{of_segment:.4f}",
                 f"{flipped.sum()} of {flipped.size}",
                 "" if auc is None else f"{auc:.4f}",
             ),
@@ -117,16 +123,18 @@ def main() -> None:
             codes_changed=changed,
             mean_change=float(differences.mean()),
             largest_change=float(differences.max()),
+            largest_change_of_segment=of_segment,
             decisions_changed=int(flipped.sum()),
             decisions=int(flipped.size),
             roc_auc_macro=auc,
         )
-        if precision != "f32" and auc is not None:
+        if precision != TORCH and auc is not None:
             costs[precision] = {
                 "roc_auc_macro": auc,
                 "codes_changed": changed,
                 "score_change_mean": float(differences.mean()),
                 "score_change_largest": float(differences.max()),
+                "segment_score_change_largest": of_segment,
                 "decisions_changed": float(flipped.mean()),
             }
     if options.card:

@@ -4,7 +4,8 @@
 
 The first table is `training_step.py` with and without what Moodbook does for the processor, each step in a process of
 its own: in the precision that suits the processor, denormals flushed, memory kept, beside float32 with none of that.
-The second is one process: the same batch, its codes given or encoded again by the fixed VQ-VAE.
+The second is one process: the same batch, as large as the recipe has it, its codes given or encoded again by the fixed
+VQ-VAE.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ STEP = Path(__file__).with_name("training_step.py")
 RECIPE = "open"
 CACHED = ("open", "run-2", "run-4")
 """The bundled model's head on a narrow VQ-VAE; the paper's GRU and CNN on a fixed one of the full width."""
-N_TAGS, CLIPS = 56, 2
+N_TAGS = 56
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,17 @@ def one_step(step: int, *arguments: str) -> Callable[[], Step]:
     return measure
 
 
-def step_2(name: str) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Give a training step of step 2 on codes, and on the log-mel that they come from."""
+def step_2(name: str) -> tuple[Callable[[], None], Callable[[], None], int]:
+    """Give a training step of step 2 on codes, one on the log-mel that they come from, and the clips of a batch."""
     torch.manual_seed(0)
-    network = build_network(read_recipe(name).network, N_TAGS)
+    recipe = read_recipe(name)
+    clips = recipe.step_2.batch_size
+    network = build_network(recipe.network, N_TAGS)
     network.fix_vqvae()
     loss = TaggingLoss(network).train()
     optimizer = torch.optim.Adam([parameter for parameter in loss.parameters() if parameter.requires_grad])
-    log_mel = torch.empty(CLIPS, N_MELS, SEGMENT_FRAMES).uniform_(-0.9, 0.9)
-    targets = (torch.rand(CLIPS, N_TAGS) < 0.05).float()
+    log_mel = torch.empty(clips, N_MELS, SEGMENT_FRAMES).uniform_(-0.9, 0.9)
+    targets = (torch.rand(clips, N_TAGS) < 0.05).float()
     assert network.vqvae is not None
     vqvae = network.vqvae
     with torch.inference_mode():
@@ -91,11 +94,7 @@ def step_2(name: str) -> tuple[Callable[[], None], Callable[[], None]]:
             again = vqvae.codes(log_mel)
         learn(again)
 
-    return on_codes, encoding_anew
-
-
-def _by_clip(cost: Cost) -> Cost:
-    return Cost(cost.seconds / CLIPS, cost.processor_seconds / CLIPS)
+    return on_codes, encoding_anew, clips
 
 
 def _cells(what: str, ours: Cost, other: Cost, faster: Ratio) -> tuple[str, ...]:
@@ -144,15 +143,17 @@ def main() -> None:
     cached = Table("cached-codes", columns).begin()
     with tuned_processor():
         for name in CACHED:
-            on_codes, encoding_anew = step_2(name)
+            on_codes, encoding_anew, clips = step_2(name)
             on_codes()
             encoding_anew()
             found_2 = interleave({"codes": timed(on_codes), "anew": timed(encoding_anew)}, options.rounds)
-            codes, anew = (_by_clip(median(found_2[side])) for side in ("codes", "anew"))
+            medians = (median(found_2[side]) for side in ("codes", "anew"))
+            codes, anew = (Cost(cost.seconds / clips, cost.processor_seconds / clips) for cost in medians)
             faster = ratio(found_2["anew"], found_2["codes"])
             cached.add(
-                _cells(name, codes, anew, faster),
+                _cells(f"{name}, {clips} clips a step", codes, anew, faster),
                 recipe=name,
+                batch=clips,
                 on_codes=codes.seconds,
                 encoding_anew=anew.seconds,
                 ratio=faster.seconds,

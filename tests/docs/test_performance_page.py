@@ -58,16 +58,31 @@ def test_the_ratios_shown_are_those_of_the_figures():
 
 
 def test_the_card_of_the_bundled_model_says_what_precisions_cost():
-    reference, *coarser = FIGURES["precision"]["tables"]["precision"]
+    reference, *others = FIGURES["precision"]["tables"]["precision"]
     metrics = read_bundle("open").config.card.metrics
 
-    assert reference["precision"] == "f32"
+    assert reference["precision"] == "f32, by torch"
     assert metrics["test"]["roc_auc_macro"] == pytest.approx(reference["roc_auc_macro"], abs=1e-4)
-    for row in coarser:
+    assert [row["precision"] for row in others] == ["f32", "bf16", "int8"]
+    for row in others:
         said = metrics[f"test, {row['precision']}"]
         assert said["roc_auc_macro"] == pytest.approx(row["roc_auc_macro"], abs=1e-4)
         assert said["codes_changed"] == pytest.approx(row["codes_changed"], abs=1e-4)
         assert said["score_change_largest"] == pytest.approx(row["largest_change"], abs=1e-4)
+
+
+def test_the_interval_that_the_page_names_is_the_cards():
+    interval = read_bundle("open").config.card.metrics["test"]
+    low, high = re.search(r"of that figure's 95 % interval, (\.\d+) to (\.\d+)", PAGE.replace("\n", " ")).groups()
+
+    assert float(low) == pytest.approx(interval["roc_auc_macro_low"], abs=5e-4)
+    assert float(high) == pytest.approx(interval["roc_auc_macro_high"], abs=5e-4)
+
+
+def test_every_benchmark_says_how_busy_the_machine_was():
+    for name, found in FIGURES.items():
+        assert len(found["load_average"]["before"]) == len(found["load_average"]["after"]) == 3, name
+        assert found["processors_of_others"] is not None, name
 
 
 def test_the_machine_is_named_by_its_features_alone():

@@ -577,6 +577,10 @@ def test_moods_that_moodbook_wrote_teach_nothing(catalogue: Catalogue, tagger: T
     assert done.exit_code == 2
     assert "left out, for nobody can tell whose moods they have: 3 files" in done.stderr
     assert "no mood of your own stands in your files" in done.stderr
+    done = call("personal", "fit", "--moods", "--journal", str(tmp_path / "no journal"))
+    assert (done.exit_code, "does not tell which words" in done.stderr) == (2, True)
+    done = call("personal", "fit", "x.m3u8", "--journal", str(tmp_path))
+    assert (done.exit_code, "it wants --moods" in done.stderr) == (2, True)
     (tmp_path / "gym.m3u8").write_text("nothing.mp3\n")
     done = call("personal", "fit", str(tmp_path / "gym.m3u8"))
     assert (done.exit_code, "nothing.mp3: there is no such file" in done.stderr) == (2, True)

@@ -57,6 +57,10 @@ def fit(
         bool, typer.Option("--add", help="Keep the examples of the last time (and its --others), and add these.")
     ] = False,
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the words are called together.")] = _NAME,
+    journal: Annotated[
+        Path | None,
+        path_option(metavar="DIR", help="For --moods: where `moodbook write --journal` kept what it wrote."),
+    ] = None,
     as_json: JsonOption = False,
     model: ModelOption = None,
     catalogue: CatalogueOption = None,
@@ -99,6 +103,8 @@ def fit(
 
     if not (sources or moods or add):
         raise typer.BadParameter("name playlists, folders or CSV files, or give --moods")
+    if journal is not None and not moods:
+        raise typer.BadParameter("--journal tells Moodbook's moods from yours: it wants --moods")
     if name in list_models():
         raise DataError(f"{name!r} is the name of a model; choose another for your words")
     folder = words.head_folder(name)
@@ -106,7 +112,7 @@ def fit(
     with open_catalogue(catalogue, model) as (opened, chosen):
         base = opened.hearing_model(chosen)
         if moods:
-            found = words.read_moods(opened, journal_folder())
+            found = words.read_moods(opened, journal or journal_folder())
             statements += found.statements
             if found.written:
                 sys.stderr.write(
