@@ -45,7 +45,7 @@ coverage: $(VENV)/dev.stamp  ## The same tests, and which lines none of them run
 test-all: lint  ## The full figures of every promise, and what needs data or the network
 	$(BIN)/python -m pytest -m "slow or network or not slow"
 
-bench: $(VENV)/dev.stamp  ## Every figure of docs/performance.md, side by side; writes them there
+bench: $(VENV)/dev.stamp  ## The tables of docs/performance.md, side by side; writes them there (an hour and a half)
 	$(BIN)/python benchmarks/run.py
 
 results: $(VENV)/dev.stamp  ## The table of systems in docs/results.md (needs the data it names; hours)

@@ -4,7 +4,6 @@
     python benchmarks/run.py encoder training    some of them
     python benchmarks/run.py --no-write ...      only print
     python benchmarks/run.py --rounds 1 scaling  fewer rounds, or more, for benchmarks that have them
-    python benchmarks/run.py --full scaling      the largest sizes too, for benchmarks that have them
 
 The tables go to standard output and, where a benchmark hands them over, into docs/performance.md between the lines
 ``<!-- NAME -->`` and ``<!-- end -->``; the figures behind them go to docs/performance.json, with the features of the
@@ -132,13 +131,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--rounds", type=int, metavar="N", help="of the named benchmarks, instead of their own number")
-    parser.add_argument("--full", action="store_true", help="the largest sizes too, of the named benchmarks")
     parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md as it is")
     options = parser.parse_args()
     if unknown := sorted({*options.names} - {*BENCHMARKS, *OTHERS}):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join((*BENCHMARKS, *OTHERS))}")
     arguments = ["--rounds", str(options.rounds)] if options.rounds else []
-    arguments += ["--full"] if options.full else []
     failed, incomplete = [], []
     for name in options.names or BENCHMARKS:
         print(f"\n## {name}\n", flush=True)

@@ -63,9 +63,9 @@ def test_what_others_do_is_told_from_what_was_started_here(benchmark, tmp_path, 
 
 
 def test_sizes_and_rounds_are_passed_on(bench, capsys):
-    assert bench([], "--rounds", "2", "--full", "speed") == 0
+    assert bench([], "--rounds", "2", "speed") == 0
 
-    assert "called with --rounds 2 --full\n" in capsys.readouterr().out
+    assert "called with --rounds 2\n" in capsys.readouterr().out
 
 
 def test_without_all_there_is_to_measure_the_tables_stay_and_it_says_what_is_missing(bench, tmp_path, capsys):
