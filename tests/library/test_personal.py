@@ -518,6 +518,63 @@ def test_every_copy_of_the_music_has_its_say(catalogue: Catalogue, tagger: Tagge
     assert read_moods(catalogue, journal_folder()) == MoodsFound(own, 1, [])
 
 
+def test_words_are_said_anew_of_what_was_heard_anew(catalogue: Catalogue, model: Model, library: list[str]) -> None:
+    head = fit_gym(catalogue, model)
+    apply_head(catalogue, head)
+    own = catalogue.find_model("mine")
+    with catalogue.transaction() as connection:
+        connection.execute("UPDATE analysis SET precision = 'bf16' WHERE model_id = ? AND payload_id < 4", (model.id,))
+        connection.execute(
+            "UPDATE analysis SET probabilities = zeroblob(length(probabilities)) WHERE model_id = ?", (own.id,)
+        )
+    assert len(catalogue.heard_payloads(own)) == len(library)
+
+    assert refresh_heads(catalogue, model) == []
+
+    with catalogue.reading() as connection:
+        rows = connection.execute(
+            "SELECT payload_id, precision, probabilities = zeroblob(length(probabilities)) FROM analysis"
+            " WHERE model_id = ?",
+            (own.id,),
+        ).fetchall()
+    assert {(payload < 4, precision, stale) for payload, precision, stale in rows} == {
+        (True, "bf16", 0),
+        (False, "f32", 1),
+    }
+    assert len(rows) == len(library)
+
+
+def test_moodbooks_words_stay_moodbooks_in_copies_and_under_other_names(
+    catalogue: Catalogue, tagger: Tagger, tmp_path: Path
+) -> None:
+    root = Path(os.path.realpath(tmp_path)) / "music"
+    first = cut("lava", root / "a.flac", start=0.0)
+
+    def write(path: Path, word: str, journal: Path | None = None) -> None:
+        plan = build_plan([Proposal(path, (word,), {"dark": 0.9}, "tiny", "0" * 64)], "merge")
+        with open_journal(journal or journal_folder(), "write") as run:
+            assert [written.status for written in apply_tasks(plan.tasks, run)] == ["written"]
+
+    write(first, "dark")
+    shutil.copy2(first, root / "copy-from-before-the-undoing.flac")
+    run = choose_run(journal_folder(), None)
+    with open_journal(journal_folder(), "undo", run.name) as journal:
+        list(apply_tasks(plan_undo(run).tasks, journal))
+    write(first, "gloomy")
+    second = root / "b.flac"
+    shutil.copy2(first, second)
+    write(second, "intense")
+    for old, new in (("a", "x"), ("b", "a"), ("x", "b")):
+        (root / f"{old}.flac").rename(root / f"{new}.flac")
+    scan(catalogue, [root], tagger)
+
+    assert read_moods(catalogue, journal_folder()) == MoodsFound([], 3, [])
+    # What another journal tells of cannot be told from the owner's by this one.
+    write(second, "epic", tmp_path / "another journal")
+    scan(catalogue, [root], tagger)
+    assert read_moods(catalogue, tmp_path / "another journal").statements == []
+
+
 def test_words_that_were_undone_are_the_owners_when_they_come_back(
     catalogue: Catalogue, tagger: Tagger, tmp_path: Path
 ) -> None:

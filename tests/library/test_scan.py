@@ -27,7 +27,6 @@ from moodbook.library.stats import measure
 from moodbook.model import listening
 from moodbook.model.bundle import Bundle
 from moodbook.model.tagger import Tagger
-from moodbook.tags import TagSet
 
 Tree = Callable[[dict[str, str]], Path]
 KINDS = ("new", "moved", "changed", "retagged", "unchanged", "failed")
@@ -437,24 +436,12 @@ def test_what_was_heard_in_another_precision_is_heard_again_when_one_is_named(
         connection.execute(
             "UPDATE analysis SET precision = ?, probabilities = zeroblob(16) WHERE payload_id = 1", (before,)
         )
-    own = catalogue.enter_model(
-        "mine", "ff" * 32, TagSet(("sunday",)), {"sunday": 0.5}, base=catalogue.find_model().sha256
-    )
-    with catalogue.transaction() as connection:
-        connection.executemany(
-            "INSERT INTO analysis (payload_id, model_id, probabilities, note) VALUES (?, ?, zeroblob(4), '')",
-            [(payload, own.id) for payload in (1, 2)],
-        )
-
     assert kinds(scan(root)) == {"unchanged": 2}
     (tiny,) = [model for model in measure(catalogue, catalogue.find_model("tiny")).models if model.name == "tiny"]
     assert tiny.precisions == ({now: 1, before: 1} if before else {now: 1})
     assert tiny.recordings == 2
 
     assert kinds(scan(root, precision=now)) == {"unchanged": 2, "heard": 1}
-    # What the owner's words said of it stands no more.
-    assert catalogue.heard_payloads(own) == {2}
-    catalogue.drop_model(own)
     assert dump(catalogue.path)["analyses"] == heard
     assert kinds(scan(root, precision=now)) == {"unchanged": 2}
 
@@ -610,3 +597,29 @@ def test_a_link_that_was_named_is_there_as_long_as_its_target_is(
     (root / "disk/b.flac").unlink()
     assert scan(link, forget=True).kept == 1
     assert len(catalogue.known_files()) == 2
+
+
+def test_what_cannot_be_heard_again_stays_as_it_was_heard(
+    tree: Tree, scan, catalogue: Catalogue, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree({"deadly.flac": "lava"})
+    scan(root)
+    with catalogue.transaction() as connection:
+        connection.execute("UPDATE analysis SET precision = 'other'")
+    monkeypatch.setattr(listening, "_listen_for_pool", worker_tasks.die_on_listening)
+
+    assert kinds(scan(root, precision=tagger.engine.precision)) == {"failed": 1}
+
+    assert catalogue.failed_payloads(catalogue.find_model()) == {}
+    assert kinds(scan(root)) == {"unchanged": 1}
+    monkeypatch.undo()
+    assert kinds(scan(root, precision=tagger.engine.precision)) == {"unchanged": 1, "heard": 1}
+
+
+def test_a_file_that_became_a_link_to_other_music_is_gone(tree: Tree, scan) -> None:
+    root = tree({"music/a.flac": "lava", "music/b.flac": "taiko", "elsewhere/c.flac": "rlyeh"})
+    scan(root / "music")
+    (root / "music/b.flac").unlink()
+    (root / "music/b.flac").symlink_to(root / "elsewhere/c.flac")
+
+    assert kinds(scan(root / "music", forget=True)) == {"unchanged": 1, "gone": 1, "forgotten": 1}

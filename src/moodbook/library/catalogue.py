@@ -378,11 +378,6 @@ class Catalogue:
                 f" VALUES ({', '.join(':' + column for column in row)})",
                 row,
             )
-            # The owner's own words stand on what was heard before; whoever scans says them anew.
-            connection.execute(
-                "DELETE FROM analysis WHERE payload_id = ? AND model_id IN (SELECT id FROM model WHERE base = ?)",
-                (payload_id, model.sha256),
-            )
             connection.execute(
                 "UPDATE payload SET duration_seconds = ? WHERE id = ?", (scores.duration_seconds, payload_id)
             )

@@ -180,6 +180,7 @@ class _Scan:
         self._model: Model = catalogue.use_model(tagger.bundle)
         self._before = catalogue.known_files()
         self._heard = catalogue.heard_payloads(self._model, precision)
+        self._heard_before = catalogue.heard_payloads(self._model)  # In whatever precision.
         self._failed = catalogue.failed_payloads(self._model)
         self._looked_at = {_content(file) for file in self._before.values() if file.payload_id in self._failed}
         self._untried: set[Path] = set()  # What damage beside the music did to another file says nothing of these.
@@ -237,7 +238,7 @@ class _Scan:
             and any(path.is_relative_to(root) for root in roots)
             and not any(path.is_relative_to(folder) for folder in self._unlisted)
             # Below a folder no link is followed: one that was named by itself is as it was.
-            and not (path not in roots and path.is_symlink() and is_there(path))
+            and not (path not in roots and path.is_symlink() and file.stat.is_still(_stat(path)))
         ]
         went = [file for file in absent if not file.is_missing]
         self._catalogue.set_missing(went)
@@ -333,6 +334,8 @@ class _Scan:
                 self._untried.discard(result.path)
                 if _stat(result.path) != names[0].stat:
                     self._lost[result.path] = CHANGED_MEANWHILE
+                elif isinstance(result, TagFailure) and payload in self._heard_before:
+                    self._lost[result.path] = printable(result.reason)  # What was heard before stands.
                 elif isinstance(result, TagFailure):
                     self._catalogue.enter_failure(payload, self._model, printable(result.reason))
                     self._failed[payload] = printable(result.reason)

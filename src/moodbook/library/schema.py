@@ -72,7 +72,7 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # Version 6: how finely the network was computed.
     """
-    ALTER TABLE analysis ADD COLUMN precision TEXT;  -- f32, bf16 or int8; NULL for older ones and the owner's words
+    ALTER TABLE analysis ADD COLUMN precision TEXT;  -- f32, bf16 or int8; of the owner's words, of their base
     """,
 )
 """What leads from each version to the next; a new catalogue goes through all of them."""

@@ -36,8 +36,7 @@ class ModelStats:
         name: Its name.
         sha256: The first of its hash.
         recordings: That it has heard.
-        precisions: How many of them in which precision; those of older catalogues, and of the owner's own words, in
-            none.
+        precisions: How many of them in which precision; those of older catalogues in none.
     """
 
     name: str

@@ -391,3 +391,13 @@ def test_a_mood_that_is_no_words_is_refused(music_file: MusicFile) -> None:
     (failure,) = build_plan([proposal(path, "dark")]).failures
     assert failure.reason.startswith("its mood is a text of 100,000 characters. Shorten or remove it")
     assert check_early(path, "empty") == failure
+
+
+def test_words_that_would_make_a_mood_too_long_are_not_added(music_file: MusicFile) -> None:
+    path = music_file("flac")
+    song = FLAC(path)
+    song["mood"] = ["x" * 65_533]
+    song.save()
+    assert not build_plan([proposal(path, "ice")], "merge").failures
+    (failure,) = build_plan([proposal(path, "dark")], "merge").failures
+    assert "a text of 65,537 characters" in failure.reason

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from moodbook import audio
 from moodbook.errors import AudioError, PlanError, TagError
 from moodbook.library.filetags.elsewhere import moods_elsewhere
-from moodbook.library.filetags.fields import FieldNames, Fields, moods, text_hash
+from moodbook.library.filetags.fields import FieldNames, Fields, check_length, moods, text_hash
 from moodbook.library.filetags.formats import tag_format, typed_errors
 from moodbook.library.filetags.paths import decode_path, encode_path
 from moodbook.library.filetags.rewrite import (
@@ -198,6 +198,7 @@ def check_early(path: Path, policy: Policy) -> Skipped | TagFailure | None:
     """Tell, before a model has listened to a file, that nothing will be written into it; None where something may."""
     try:
         held = moods(read_fields(path))
+        check_length(path, held)
         if held and policy == "empty":
             return Skipped(path, held, _HAS_MOOD)
         if skipped := _look_elsewhere(path, policy):
@@ -225,6 +226,8 @@ def _plan_file(path: Path, proposal: Proposal, policy: Policy) -> Rewrite | Skip
         names = tags.names(path)
     held = moods(before)
     after = _new_fields(proposal, before, names, policy)
+    for words in (held, moods(after)):
+        check_length(path, words)
     if held and policy == "empty":
         return Skipped(path, held, _HAS_MOOD)
     if skipped := _look_elsewhere(path, policy):

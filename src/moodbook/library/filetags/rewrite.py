@@ -20,7 +20,7 @@ from moodbook import audio
 from moodbook.errors import FileChangedError, TagError
 from moodbook.files import sync_folder
 from moodbook.library.filetags.exchange import exchange
-from moodbook.library.filetags.fields import Fields, check_length, moods
+from moodbook.library.filetags.fields import Fields
 from moodbook.library.filetags.formats import tag_format, typed_errors
 from moodbook.library.filetags.hearing import Listener
 from moodbook.library.filetags.wayback import WayBack, find_way_back
@@ -88,13 +88,11 @@ def read_fields(path: Path) -> Fields:
 
     Raises:
         AudioError: It cannot be opened or is no audio.
-        TagError: Its tags are damaged, or of a kind that is not written, or its mood is longer than any words are.
+        TagError: Its tags are damaged, or of a kind that is not written.
     """
     with typed_errors(path, "reading the tags"):
         _, tags = tag_format(path)
-        fields = tags.read(path)
-    check_length(path, moods(fields))
-    return fields
+        return tags.read(path)
 
 
 def check_may_be_written(path: Path) -> None:

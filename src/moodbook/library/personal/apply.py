@@ -92,10 +92,11 @@ def _base(catalogue: Catalogue, head: Head) -> Model:
 
 
 def _enter_scores(catalogue: Catalogue, head: Head, base: Model, model: Model, kept: list[int]) -> int:
+    # Missing, or made of what the base heard in another precision before.
     missing = (
-        "SELECT payload_id, probabilities, embedding, music FROM analysis AS heard WHERE model_id = ?"
-        " AND embedding IS NOT NULL AND NOT EXISTS"
-        " (SELECT 1 FROM analysis WHERE payload_id = heard.payload_id AND model_id = ?) LIMIT ?"
+        "SELECT payload_id, probabilities, embedding, music, precision FROM analysis AS heard WHERE model_id = ?"
+        " AND embedding IS NOT NULL AND NOT EXISTS (SELECT 1 FROM analysis"
+        " WHERE payload_id = heard.payload_id AND model_id = ? AND precision IS heard.precision) LIMIT ?"
     )
     entered = 0
     while True:
@@ -104,14 +105,15 @@ def _enter_scores(catalogue: Catalogue, head: Head, base: Model, model: Model, k
             if not rows:
                 return entered
             what = f"the embedding of a recording by {base.name!r}"
-            embeddings = read_vectors(catalogue.path, [embedding for _, _, embedding, _ in rows], what)
-            heard = base.scores([packed for _, packed, _, _ in rows])
+            embeddings = read_vectors(catalogue.path, [embedding for _, _, embedding, _, _ in rows], what)
+            heard = base.scores([packed for _, packed, _, _, _ in rows])
             scores = np.concatenate([head.probabilities(embeddings), heard[:, kept]], axis=1).astype("<f4")
             connection.executemany(
-                "INSERT INTO analysis (payload_id, model_id, probabilities, note, music) VALUES (?, ?, ?, '', ?)",
+                "INSERT OR REPLACE INTO analysis (payload_id, model_id, probabilities, note, music, precision)"
+                " VALUES (?, ?, ?, '', ?, ?)",
                 [
-                    (payload_id, model.id, row.tobytes(), music)
-                    for (payload_id, _, _, music), row in zip(rows, scores, strict=True)
+                    (payload_id, model.id, row.tobytes(), music, precision)
+                    for (payload_id, _, _, music, precision), row in zip(rows, scores, strict=True)
                 ],
             )
             entered += len(rows)

@@ -13,7 +13,7 @@ from moodbook.errors import AudioError, DataError, TagError, UnsupportedTagsErro
 from moodbook.files import is_folder, is_there
 from moodbook.library.catalogue import Catalogue
 from moodbook.library.filetags.apply import read_runs, undone_files
-from moodbook.library.filetags.fields import moods, scores
+from moodbook.library.filetags.fields import Fields, moods, scores
 from moodbook.library.filetags.rewrite import read_fields
 from moodbook.library.filetags.words import MOST_CHARACTERS
 from moodbook.library.playlist import read_m3u8
@@ -136,14 +136,14 @@ def read_moods(catalogue: Catalogue, journals: Path) -> MoodsFound:
         if not words:
             continue  # A field without a word says nothing, not that none of them fits.
         try:
-            is_written = scores(read_fields(path)) is not None
+            fields = read_fields(path)
         except UnsupportedTagsError:
-            is_written = False  # Moodbook writes no tags of this kind.
+            fields = {}  # Moodbook writes no tags of this kind.
         except (AudioError, TagError) as error:
             unclear.append(TagFailure(path, error.reason))
             continue
-        if is_written:
-            theirs = put.into(path, sha256)
+        if scores(fields) is not None:
+            theirs = put.into(path, sha256, fields)
             if theirs is None:
                 unclear.append(TagFailure(path, _UNTOLD))
                 continue
@@ -155,35 +155,43 @@ def read_moods(catalogue: Catalogue, journals: Path) -> MoodsFound:
 
 
 class _WordsPut:
-    """The words that Moodbook put into files and that were not taken out again by undoing; of a damaged journal, none.
+    """The words that Moodbook put into files, as journals tell it; of damaged journals, none.
 
     Args:
-        journals: The folder of the journals.
+        journals: Their folder.
     """
 
     def __init__(self, journals: Path) -> None:
         runs, damaged = read_runs(journals)
         undone = undone_files(runs)
-        self._by_music: defaultdict[str, dict[Path, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self._by_music: defaultdict[str, set[str]] = defaultdict(set)
+        self._by_file: defaultdict[tuple[Path, str], set[str]] = defaultdict(set)
+        self._last: dict[tuple[Path, str], Fields] = {}
+        self._untold: set[str] = set()  # Music into which something was put that no journal here tells of.
         for run in () if damaged else runs:
             for entry in run.entries if run.command == "write" else ():
-                if entry.task.path in undone[run.name]:
-                    continue
+                task = entry.task
                 before, after = (
-                    {word.casefold() for word in _words(moods(side))} for side in (entry.task.before, entry.task.after)
+                    {word.casefold() for word in _words(moods(side))} for side in (task.before, task.after)
                 )
-                self._by_music[entry.task.payload][absolute(entry.task.path)] |= after - before
+                if scores(task.before) is not None and task.payload not in self._by_music:
+                    self._untold.add(task.payload)
+                self._by_music[task.payload] |= after - before
+                if task.path not in undone[run.name]:
+                    file = absolute(task.path), task.payload
+                    self._by_file[file] |= after - before
+                    self._last[file] = task.after
 
-    def into(self, path: Path, sha256: str) -> set[str] | None:
+    def into(self, path: Path, sha256: str, held: Fields) -> set[str] | None:
         """Give the words, in lower case, that were put into a file; None where no journal tells.
 
-        A copy of the music is another file. One whose name was never written has got another name since, or is a copy
-        of one that was: then any of the music's files may be the one that it was.
+        A file that is as it was written has the words that were put under its name and not taken out by undoing. Any
+        other one may be a copy of another file with this music, from before an undoing too, or have its name.
         """
-        files = self._by_music.get(sha256)
-        if files is None:
+        if sha256 not in self._by_music or sha256 in self._untold:
             return None
-        return files[path] if path in files else set().union(*files.values())
+        file = path, sha256
+        return self._by_file[file] if self._last.get(file) == held else self._by_music[sha256]
 
 
 def _words(found: Iterable[str]) -> list[str]:
