@@ -31,7 +31,7 @@ _CONTEXT = multiprocessing.get_context("spawn")
 _START_SECONDS = 120.0  # A cold disk and a busy machine: importing has taken 20 s.
 _END_SECONDS = 5.0
 _WORKER_NAME = "moodbook-worker"
-_GUARD = "start the run of a script of your own below `if __name__ == '__main__':`"
+_GUARD = "Start the run of a script of your own below `if __name__ == '__main__':`"
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def refuse_in_worker() -> None:
         WorkerError: This is a worker.
     """
     if multiprocessing.current_process().name == _WORKER_NAME:
-        raise WorkerError(f"this script runs again in a worker process of its own run; {_GUARD}")
+        raise WorkerError(f"this script runs again in a worker process of its own run. {_GUARD}")
 
 
 class _Worker:
@@ -203,9 +203,7 @@ class _Worker:
             theirs.close()
         if not self.connection.poll(_START_SECONDS) or self.receive()[0] != "ready":
             self.kill()
-            raise WorkerError(
-                f"a worker process ended or hung before its first file; it needs about 200 MB. S{_GUARD[1:]}"
-            )
+            raise WorkerError(f"a worker process ended or hung before its first file; it needs about 200 MB. {_GUARD}")
 
     def send(self, message: object) -> None:
         with suppress(OSError):  # It is dead; reading from it says how.

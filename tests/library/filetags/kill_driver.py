@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import random
-import select
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from moodbook import audio
@@ -45,21 +45,31 @@ def kill_once(folder: Path, seed: int, longest: float) -> tuple[dict[str, list],
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
+        status = 1
         try:
             write(folder, seed, write_end)
+            status = 0
+        except Exception:  # noqa: BLE001 - whatever it is, the driver tells it.
+            traceback.print_exc()
         finally:
-            os._exit(0)
+            os._exit(status)
     os.close(write_end)
     data = b""
     while not data.endswith(b"\n"):
-        select.select([read_end], [], [])
-        data += os.read(read_end, 1 << 20)
+        more = os.read(read_end, 1 << 20)
+        if not more:
+            raise RuntimeError(f"the writer of seed {seed} ended before its first file")
+        data += more
     os.close(read_end)
     start = time.monotonic()
     delay = random.Random(seed * 7 + 1).uniform(0, longest)
-    while time.monotonic() - start < delay and os.waitpid(child, os.WNOHANG) == (0, 0):
+    alive = True
+    while alive and time.monotonic() - start < delay:
         time.sleep(0.0005)
-    alive = time.monotonic() - start >= delay
+        ended, status = os.waitpid(child, os.WNOHANG)
+        alive = ended == 0
+        if status != 0:
+            raise RuntimeError(f"the writer of seed {seed} failed")
     if alive:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

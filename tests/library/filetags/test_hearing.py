@@ -120,4 +120,4 @@ def test_a_script_without_a_guard_is_told_to_have_one(music_file: MusicFile, jou
     command = [sys.executable, str(program), str(song), str(journal)]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
     assert (ended.returncode, ended.stdout, song.read_bytes()) == (1, "", before)
-    assert "this script runs again in a worker process of its own run; start the run of a script" in ended.stderr
+    assert "this script runs again in a worker process of its own run. Start the run of a script" in ended.stderr

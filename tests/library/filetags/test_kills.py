@@ -22,9 +22,8 @@ MusicFile = Callable[..., Path]
 
 def kill(folder: Path, kills: int, seed: int) -> dict[str, int]:
     command = [sys.executable, str(DRIVER), str(folder), str(kills), str(seed)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
