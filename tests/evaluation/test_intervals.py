@@ -147,6 +147,16 @@ def test_intervals_keep_to_what_is_possible():
     assert interval(0.5, np.array([0.5, np.nan, 0.5])) == Interval(0.5, 0.5)
 
 
+def test_an_interval_holds_its_score():
+    # One resample in a hundred scores 0, all others 1: both quantiles lie above the mean.
+    resampled = np.ones(1000)
+    resampled[::100] = 0.0
+    assert interval(1.0, resampled) == Interval(1.0, 1.0)
+    assert interval(0.0, 1.0 - resampled) == Interval(0.0, 0.0)
+    ends = interval(0.0, resampled - 1.0, bounded=False)
+    assert (ends.low, ends.high) == (0.0, pytest.approx(0.01))
+
+
 def test_bootstrap_names_what_it_gives():
     truth, scores, tags = random_matrix(21)
     decisions = scores > 0

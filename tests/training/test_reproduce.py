@@ -272,7 +272,7 @@ def test_a_vqvae_of_another_kind_is_not_taken(
         reproduce(narrow("updated-gru"), small_set, tmp_path / "two", vqvae=tmp_path / "one" / "step-1")
     with pytest.raises(TrainingError, match="recipe 'vggish' has no VQ-VAE to load"):
         reproduce(narrow("vggish"), small_set, tmp_path / "two", vqvae=tmp_path / "one")
-    with pytest.raises(TrainingError, match="holds no finished step 1; train one with: moodbook train vqvae"):
+    with pytest.raises(TrainingError, match="holds no finished step 1 and no model; train one with: moodbook"):
         reproduce(narrow("fixed-cnn"), small_set, tmp_path / "two", vqvae=tmp_path)
     assert not (tmp_path / "two").exists()
 
@@ -280,7 +280,7 @@ def test_a_vqvae_of_another_kind_is_not_taken(
 def test_a_recipe_without_a_vqvae_has_no_step_1(
     small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match="recipe 'vggish' has no VQ-VAE, so it has no step 1"):
+    with pytest.raises(TrainingError, match="recipe 'vggish' trains no VQ-VAE, so it has no step 1"):
         train_vqvae(narrow("vggish"), small_set, tmp_path / "run")
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodbook.cli.errors import ends_with_exit_code
-from moodbook.cli.paths import path_option
 from moodbook.cli.reproduce import Audio, Cache, Data, Resume, Run, Seed, Smoke, require_training
 
 if TYPE_CHECKING:
@@ -60,8 +59,13 @@ def tagger(
     run: Run,
     recipe: RecipeName = "run-4",
     vqvae: Annotated[
-        Path | None,
-        path_option("--vqvae", help="Folder of a finished step 1; a recipe with a VQ-VAE trains one without it."),
+        str | None,
+        typer.Option(
+            "--vqvae",
+            metavar="MODEL|DIR",
+            help="A model's name or folder ('open' with --recipe open), or a finished step 1; without it a recipe with "
+            "a VQ-VAE trains one.",
+        ),
     ] = None,
     audio: Audio = None,
     smoke: Smoke = False,

@@ -27,14 +27,14 @@ from moodbook.training.calibration import fit_scaling, fold_in
 from moodbook.training.checkpoint import weights_sha256
 from moodbook.training.examples import Examples
 from moodbook.training.folds import HeldOut, become_mean, folds_of, join
-from moodbook.training.given import LearnedVQVAE, open_vqvae, rounded
+from moodbook.training.given import LearnedVQVAE, open_vqvae, read_step, rounded
 from moodbook.training.loop import train_step
 from moodbook.training.machine import Machine, resolve_precision
 from moodbook.training.presence import MUSIC_SEGMENTS, PresenceLearner, PresenceReport, sampled
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, StepConfig
 from moodbook.training.run_folder import CACHE, METRICS, STEP_1, STEP_2, MetricsLog, open_run
-from moodbook.training.step import Plan, StepSummary, read_weights
+from moodbook.training.step import Plan, StepSummary
 from moodbook.training.tagger import (
     LearnedTagger,
     Step2,
@@ -80,7 +80,8 @@ class Experiment:
         display: Shows the progress.
         resume: Go on with the run that is in the folder.
         cache: Where features and codes are kept; default: in the folder of the run.
-        vqvae: A finished step 1 to use instead of training one: its folder, or the folder of its run.
+        vqvae: A finished step 1 to use instead of training one, or instead of the model that the recipe names: its
+            folder, that of its run, or a model.
         checkpoint_seconds: Longest time between two checkpoints.
 
     Raises:
@@ -97,7 +98,7 @@ class Experiment:
         *,
         resume: bool,
         cache: Path | None,
-        vqvae: Path | None,
+        vqvae: str | Path | None,
         checkpoint_seconds: float,
     ) -> None:
         dataset = dataset.with_min_tracks(recipe.data.min_tracks)
@@ -105,7 +106,8 @@ class Experiment:
         self._resume, self._checkpoint_seconds = resume, checkpoint_seconds
         self._cache = folder / CACHE if cache is None else cache
         self._metrics = MetricsLog(folder / METRICS)
-        self._given = None if vqvae is None else open_vqvae(recipe, vqvae)
+        given = recipe.pretrained if vqvae is None else vqvae
+        self._given = None if given is None else open_vqvae(recipe, given)
         self.identity = self._identity()
         if machine.is_main:
             about = {
@@ -193,13 +195,23 @@ class Experiment:
             TrainingError: The recipe has no VQ-VAE, or training cannot start, resume or go on.
         """
         if self._given is not None:
-            self.display.note("step 1: the VQ-VAE is given")
+            whose = "given" if self._given.model is None else f"that of the model '{self._given.model.name}'"
+            self.display.note(f"step 1: the VQ-VAE is {whose}")
             return self._given
+        self.train_vqvae(prepared)
+        return read_step(self.folder)
+
+    def train_vqvae(self, prepared: Prepared) -> StepSummary:
+        """Train the VQ-VAE, on the data of the run or on what the recipe names for step 1.
+
+        Raises:
+            TrainingError: The recipe has no VQ-VAE, or training cannot start, resume or go on.
+        """
         if self.recipe.vqvae is None or self.recipe.step_1 is None:
-            raise TrainingError(f"recipe '{self.recipe.name}' has no VQ-VAE, so it has no step 1")
+            raise TrainingError(f"recipe '{self.recipe.name}' trains no VQ-VAE, so it has no step 1")
         if self._elsewhere is not None:
             other, others_prepared = self._elsewhere
-            return other.step_1(others_prepared)
+            return other.train_vqvae(others_prepared)
         train, validation = (self.examples(prepared, split, labelled=False) for split in LEARNED_FROM)
         if self.recipe.step_1.teacher is not None:
             train, validation = self._taught(prepared, train, validation)
@@ -212,8 +224,7 @@ class Experiment:
             dials,
         )
         plan = self._plan(dials, STEP_1, prepared)
-        summary = train_step(step, plan, self.machine, self._metrics, self.display)
-        return LearnedVQVAE(read_weights(self.folder / STEP_1).tensors, summary)
+        return train_step(step, plan, self.machine, self._metrics, self.display)
 
     def step_2(self, prepared: Prepared, learned: LearnedVQVAE | None) -> LearnedTagger:
         """Train the classifier; a fixed VQ-VAE encodes each segment once and never again.
@@ -320,8 +331,13 @@ class Experiment:
         batches = [prepared.features.log_mel[rows[start : start + size]] for start in range(0, len(rows), size)]
         return np.concatenate([self._statistics(vqvae, batch) for batch in batches])
 
-    def presence(self, prepared: Prepared, tagger: LearnedTagger | None) -> tuple[Presence, PresenceReport] | None:
+    def presence(
+        self, prepared: Prepared, tagger: LearnedTagger | None
+    ) -> tuple[Presence, PresenceReport | None] | None:
         """Learn what is no music; None where the recipe does not ask for it.
+
+        What a model has learned about its own codes holds for every classifier on them: it is taken over, without a
+        report.
 
         Raises:
             TrainingError: There are too few segments of one kind.
@@ -330,6 +346,10 @@ class Experiment:
         recipe = self.recipe.presence
         if recipe is None or tagger is None or tagger.network.vqvae is None:
             return None
+        model = None if self._given is None else self._given.model
+        if model is not None and model.presence is not None and not self.recipe.step_2.update_vqvae:
+            self.display.note(f"telling music from noise and speech as the model '{model.name}' does")
+            return model.presence, None
         vqvae = tagger.network.vqvae.eval()
         speech = open_dataset(recipe.speech, seed=self.recipe.seed)
         music = {split: self._music(prepared, split) for split in LEARNED_FROM}
@@ -395,9 +415,13 @@ class Experiment:
         load_vqvae(vqvae, learned.weights)
         vqvae.fix()
         vqvae.to(self.machine.device)
-        # What reads the codes has no part in them.
+        # What reads the codes has no part in them, nor have batch norm's counters.
         readers = ("decoder.", "semantic.")
-        encoding = {name: value for name, value in learned.weights.items() if not name.startswith(readers)}
+        encoding = {
+            name: value
+            for name, value in learned.weights.items()
+            if not name.startswith(readers) and value.is_floating_point()
+        }
         self.display.begin(f"codes of {len(prepared.features)} segments", total=len(prepared.features))
         cache = CodeCache.build(
             prepared.features,
@@ -437,7 +461,7 @@ class Experiment:
         return {
             "recipe": self.recipe.model_dump(mode="json"),
             "data_sha256": self.dataset.sha256,
-            "vqvae_sha256": None if self._given is None else self._given.summary.weights_sha256,
+            "vqvae_sha256": None if self._given is None else self._given.sha256,
             "precision": {
                 name: resolve_precision(step.precision, self.machine.device)
                 for name, step in steps.items()

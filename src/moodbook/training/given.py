@@ -1,4 +1,4 @@
-"""A finished step 1, of this run or of another: what it learned, and whether a recipe can build on it."""
+"""A finished step 1, of this run, of another or of a model: what it learned, and whether a recipe can build on it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import torch
 from torch import Tensor
 
 from moodbook.errors import TrainingError
+from moodbook.files import is_there
+from moodbook.model.bundle import CONFIG_FILE, Bundle, list_models, read_bundle
 from moodbook.model.tensors import Storage, round_to_storage
+from moodbook.networks.config import VQVAEConfig
+from moodbook.networks.vqvae import VQVAE
 from moodbook.training.recipe import Recipe
-from moodbook.training.run_folder import STEP_1, require_same
+from moodbook.training.run_folder import STEP_1, differences
 from moodbook.training.step import StepSummary, read_summary, read_weights
+
+_IN_A_MODEL = "vqvae."
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,15 @@ class LearnedVQVAE:
 
     Args:
         weights: The VQ-VAE's weights by name.
-        summary: How the step ended.
+        sha256: Hash of the file of weights, or of the model that they are of.
+        summary: How the step ended; None where it is a model's.
+        model: The model that it is of; None where it is a step's.
     """
 
-    weights: dict[str, Tensor]
-    summary: StepSummary
+    weights: Mapping[str, Tensor]
+    sha256: str
+    summary: StepSummary | None = None
+    model: Bundle | None = None
 
 
 def rounded(weights: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
@@ -41,31 +51,58 @@ def rounded(weights: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor
     return {name: kept.get(name, value) for name, value in weights.items()}
 
 
-def open_vqvae(recipe: Recipe, folder: Path) -> LearnedVQVAE:
+def read_step(given: str | Path) -> LearnedVQVAE:
+    """Read what a finished step 1 left in its folder, or in that of its run.
+
+    Raises:
+        TrainingError: The step is not finished, or its weights are missing or not what the step left.
+    """
+    folder = _step_folder(given)
+    summary = _summary(folder)
+    return LearnedVQVAE(read_weights(folder).tensors, summary.weights_sha256, summary)
+
+
+def open_vqvae(recipe: Recipe, given: str | Path) -> LearnedVQVAE:
     """Read a finished step 1 for a recipe.
 
     Args:
         recipe: The recipe that builds on it.
-        folder: The folder of the step, or of its run.
+        given: The folder of the step or of its run; or a model, by the name of one that comes with Moodbook or by its
+            folder.
 
     Raises:
         TrainingError: The recipe has no VQ-VAE, or there is no finished step 1 of this VQ-VAE on these features.
+        ModelError: The model is damaged.
     """
     if recipe.vqvae is None:
-        raise TrainingError(f"recipe '{recipe.name}' has no VQ-VAE to load '{folder}' into; leave --vqvae out")
-    summary = _summary(folder)
-    require_same(_reading(recipe.model_dump(mode="json")), _reading(summary.identity.get("recipe", {})), folder)
-    return LearnedVQVAE(read_weights(_step_folder(folder)).tensors, summary)
+        raise TrainingError(f"recipe '{recipe.name}' has no VQ-VAE to load '{given}' into; leave --vqvae out")
+    model = _model(given)
+    if different := differences(_reading(recipe.model_dump(mode="json")), _reading_there(given, model)):
+        raise TrainingError(
+            f"the VQ-VAE of '{given}' is not that of recipe '{recipe.name}': {'; '.join(different)}. Take a recipe "
+            "with the [vqvae] and [features] that it was trained with"
+        )
+    if model is None:
+        return read_step(given)
+    return LearnedVQVAE(_weights_of_model(model, recipe.vqvae), model.sha256, model=model)
 
 
-def fits(recipe: Recipe, folder: Path) -> bool:
-    """Say whether a finished step 1 is of a recipe's VQ-VAE and features.
+def fits(recipe: Recipe, given: str | Path) -> bool:
+    """Say whether a finished step 1, or the VQ-VAE of a model, is of a recipe's VQ-VAE and features.
 
     Raises:
-        TrainingError: The folder holds no finished step 1.
+        TrainingError: The folder holds no finished step 1 and no model.
+        ModelError: The model is damaged.
     """
-    trained = _summary(folder).identity.get("recipe", {})
-    return _reading(trained) == _reading(recipe.model_dump(mode="json"))
+    return _reading_there(given, _model(given)) == _reading(recipe.model_dump(mode="json"))
+
+
+def _model(given: str | Path) -> Bundle | None:
+    if not str(given):
+        raise TrainingError("the name of the step 1 is empty; name its folder or a model")
+    if str(given) in list_models() or is_there(Path(given) / CONFIG_FILE):
+        return read_bundle(given)
+    return None
 
 
 def _reading(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,15 +110,43 @@ def _reading(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {part: recipe.get(part) for part in ("vqvae", "features")}
 
 
-def _step_folder(folder: Path) -> Path:
+def _reading_there(given: str | Path, model: Bundle | None) -> dict[str, Any]:
+    if model is None:
+        return _reading(_summary(_step_folder(given)).identity.get("recipe", {}))
+    network, features = model.network.model_dump(mode="json"), model.features.model_dump(mode="json")
+    return _reading({**network, "features": features})
+
+
+def _weights_of_model(model: Bundle, config: VQVAEConfig) -> dict[str, Tensor]:
+    """Give the VQ-VAE of a model as training has it: with batch norm's counters, which nothing reads.
+
+    Raises:
+        TrainingError: The model was written without its decoder.
+    """
+    weights = {
+        name.removeprefix(_IN_A_MODEL): torch.from_numpy(value.copy())
+        for name, value in model.weights.items()
+        if name.startswith(_IN_A_MODEL)
+    }
+    if not model.config.decoder:
+        raise TrainingError(f"the model '{model.name}' was written without its decoder; it cannot stand for a step 1")
+    counters = {name: value for name, value in VQVAE(config).state_dict().items() if not value.is_floating_point()}
+    return counters | weights
+
+
+def _step_folder(given: str | Path) -> Path:
     # Twice where step 1 learned from a data set of its own: it is a run in the folder of the step then.
+    folder = Path(given)
     while (folder / STEP_1).is_dir():
         folder = folder / STEP_1
     return folder
 
 
 def _summary(folder: Path) -> StepSummary:
-    summary = read_summary(_step_folder(folder))
+    summary = read_summary(folder)
     if summary is None or summary.step != 1:
-        raise TrainingError(f"'{folder}' holds no finished step 1; train one with: moodbook train vqvae")
+        raise TrainingError(
+            f"'{folder}' holds no finished step 1 and no model; train one with: moodbook train vqvae, or name a model: "
+            f"{', '.join(list_models())}"
+        )
     return summary

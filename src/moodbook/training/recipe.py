@@ -128,6 +128,8 @@ class Recipe(Config):
     features: FeatureConfig = FeatureConfig()
     data: DataRules = DataRules()
     vqvae: VQVAEConfig | None = None
+    pretrained: str | None = Field(None, min_length=1)
+    """A model, by name or folder, whose VQ-VAE stands for step 1 where no other is given; None: step 1 is trained."""
     classifier: ClassifierConfig
     step_1: Step1Config | None = None
     step_2: Step2Config = Step2Config()
@@ -140,11 +142,16 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _parts_fit(self) -> Recipe:
         if self.network.needs_vqvae:
-            if self.vqvae is None or self.step_1 is None:
-                raise ValueError(f"classifier {self.classifier.kind!r} reads latents: give [vqvae] and [step_1]")
-        elif self.vqvae is not None or self.step_1 is not None or self.step_2.update_vqvae:
+            if self.vqvae is None or (self.step_1 is None and self.pretrained is None):
+                raise ValueError(
+                    f"classifier {self.classifier.kind!r} reads latents: give [vqvae], and [step_1] or pretrained"
+                )
+            if self.step_1 is not None and self.pretrained is not None:
+                raise ValueError("a pretrained VQ-VAE has no step 1: drop [step_1] or pretrained")
+        elif self.vqvae or self.step_1 or self.pretrained or self.step_2.update_vqvae:
             raise ValueError(
-                f"classifier {self.classifier.kind!r} reads no latents: drop [vqvae], [step_1] and step_2.update_vqvae"
+                f"classifier {self.classifier.kind!r} reads no latents: drop [vqvae], pretrained, [step_1] and "
+                "step_2.update_vqvae"
             )
         if isinstance(self.classifier, SemanticConfig) and not (self.vqvae and self.vqvae.semantic_width):
             raise ValueError("classifier 'semantic' reads what a semantic decoder tells: set vqvae.semantic_width")

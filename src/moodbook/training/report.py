@@ -31,7 +31,7 @@ class Report:
     """The outcome of a run.
 
     Args:
-        name: Name of the recipe.
+        name: What the model is called: the recipe's name, or another.
         source: What the recipe follows.
         data: Name of the data set.
         data_sha256: Its hash.

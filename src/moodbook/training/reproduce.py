@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from moodbook.errors import TrainingError
 from moodbook.evaluation.calibration import expected_calibration_error
 from moodbook.evaluation.metrics import evaluate
 from moodbook.evaluation.thresholds import clear_of_scores, decide, fit_precision_threshold, fit_thresholds
-from moodbook.model.bundle import popularity_weights, write_bundle
-from moodbook.model.card import Card, Provenance
+from moodbook.model.bundle import Bundle, popularity_weights, write_bundle
+from moodbook.model.card import NAME_PATTERN, Card, Provenance
 from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
 from moodbook.tags import TagSet
@@ -52,6 +53,7 @@ def reproduce(
     display: Display | None = None,
     cache: str | Path | None = None,
     vqvae: str | Path | None = None,
+    name: str | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Report:
     """Run a whole experiment.
@@ -67,16 +69,22 @@ def reproduce(
         resume: Go on with the run that is in the folder, or begin one.
         display: Shows the progress; default: nothing.
         cache: Where features and codes are kept; default: in the run folder. Runs on the same data can share one.
-        vqvae: A finished step 1 to use instead of training one: its folder, or the folder of its run.
+        vqvae: A finished step 1 to use instead of training one: its folder, that of its run, or a model (the name of
+            one that comes with Moodbook, or its folder). Default: the model that the recipe names, if any.
+        name: What the model is called; default: as the recipe.
         checkpoint_seconds: Longest time between two checkpoints.
 
     Returns:
         The report, as written to ``report.json``.
 
     Raises:
-        TrainingError: The folder is taken or holds another run, or training cannot start, resume or go on.
+        TrainingError: The folder is taken or holds another run, the name cannot name a model, or training cannot start,
+            resume or go on.
         DataError: The data set cannot be used, or the disk has no room.
     """
+    name = recipe.name if name is None else name
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise TrainingError(f"'{name}' cannot name a model; begin with a letter or digit, go on with those and ._+-")
     with tuned_processor():
         experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, vqvae, checkpoint_seconds)
         dataset = experiment.dataset  # Without the tags that the recipe leaves out.
@@ -107,7 +115,7 @@ def reproduce(
     decisions = decide(scores, thresholds, dataset.tags)
     groups = _groups(prepared.tracks["test"])
     report = Report(
-        name=recipe.name,
+        name=name,
         source=recipe.source,
         data=dataset.name,
         data_sha256=dataset.sha256,
@@ -132,7 +140,8 @@ def reproduce(
     )
     if experiment.machine.is_main:
         presence = None if learned_presence is None else learned_presence[0]
-        _write(experiment, prepared, tagger, thresholds, presence, report)
+        model = None if learned is None else learned.model
+        _write(experiment, prepared, tagger, thresholds, presence, model, report)
     experiment.machine.wait()
     return report
 
@@ -159,14 +168,14 @@ def train_vqvae(
         checkpoint_seconds: Longest time between two checkpoints.
 
     Raises:
-        TrainingError: As `reproduce`, or the recipe has no VQ-VAE.
+        TrainingError: As `reproduce`, or the recipe trains no VQ-VAE.
         DataError: As `reproduce`.
     """
-    if recipe.vqvae is None:
-        raise TrainingError(f"recipe '{recipe.name}' has no VQ-VAE, so it has no step 1; name another recipe")
+    if recipe.step_1 is None:
+        raise TrainingError(f"recipe '{recipe.name}' trains no VQ-VAE, so it has no step 1; name another recipe")
     with tuned_processor():
         experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, None, checkpoint_seconds)
-        return experiment.step_1(experiment.prepare(("train", "validation"), labelled=False)).summary
+        return experiment.train_vqvae(experiment.prepare(("train", "validation"), labelled=False))
 
 
 def train_tagger(
@@ -186,7 +195,7 @@ def train_tagger(
         recipe: A recipe with a network.
         dataset: Its train and validation splits are used.
         run_folder: Where everything is written; the weights lie in ``step-2``.
-        vqvae: A finished step 1: its folder, or the folder of its run. Without it a recipe with a VQ-VAE trains one.
+        vqvae: A finished step 1: its folder, that of its run, or a model. Without it a recipe with a VQ-VAE trains one.
         resume: Go on with the run that is in the folder, or begin one.
         display: Shows the progress; default: nothing.
         cache: Where features and codes are kept; default: in the run folder.
@@ -229,7 +238,7 @@ def open_experiment(
         display if display is not None and machine.is_main else Display(),
         resume=resume,
         cache=None if cache is None else Path(cache),
-        vqvae=None if vqvae is None else Path(vqvae),
+        vqvae=vqvae,
         checkpoint_seconds=checkpoint_seconds,
     )
 
@@ -271,13 +280,23 @@ def _never_decided(recipe: Recipe, tags: TagSet, ground_truth: Bool[np.ndarray, 
 
 
 def _summaries(learned: LearnedVQVAE | None, tagger: LearnedTagger | None) -> tuple[StepSummary, ...]:
-    return (() if learned is None else (learned.summary,)) + (() if tagger is None else tagger.summaries)
+    first = None if learned is None else learned.summary
+    return (() if first is None else (first,)) + (() if tagger is None else tagger.summaries)
 
 
-def _credits(recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
-    """Name whose music and whose work a model stands on."""
+def _credits(recipe: Recipe, dataset: Dataset, model: Bundle | None) -> tuple[str, ...]:
+    """Name whose music and whose work a model stands on.
+
+    Args:
+        recipe: What was done.
+        dataset: On what.
+        model: The model whose VQ-VAE was taken; None where the recipe's step 1 was.
+    """
     credits = [dataset.citation]
-    if recipe.step_1 is not None:
+    if model is not None:
+        card = model.config.card
+        credits += [f"VQ-VAE of the model '{card.name}' ({card.licence}), sha256 {model.sha256}.", *card.credits]
+    elif recipe.step_1 is not None:
         other = None if recipe.step_1.data is None else find_source(recipe.step_1.data)
         if other is not None:
             credits.append(
@@ -285,7 +304,7 @@ def _credits(recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
             )
         if recipe.step_1.teacher is not None:
             credits.append(TEACHER_CREDIT)
-    return tuple(credit for credit in credits if credit)
+    return tuple(credit for credit in dict.fromkeys(credits) if credit)
 
 
 def _write(
@@ -294,6 +313,7 @@ def _write(
     tagger: LearnedTagger | None,
     thresholds: Mapping[str, float],
     presence: Presence | None,
+    model: Bundle | None,
     report: Report,
 ) -> None:
     folder, recipe, dataset = experiment.folder, experiment.recipe, experiment.dataset
@@ -309,6 +329,10 @@ def _write(
             f"The mean of {recipe.step_2.folds} classifiers, each of which left out a part of the train and validation "
             "tracks; calibration, thresholds and the validation figures stand on what each says of its part."
         )
+    if model is not None and presence is not None and report.presence is None:
+        notes.append(
+            f"It tells music from noise and speech as the model '{model.name}' does, whose codes are the same."
+        )
     if report.never_decided:
         notes.append(f"Tags that no validation track has are never decided: {', '.join(report.never_decided)}.")
     write_bundle(
@@ -322,7 +346,7 @@ def _write(
         presence=presence,
         storage=recipe.storage,
         card=Card(
-            name=recipe.name,
+            name=report.name,
             summary=f"Tags of '{dataset.name}' by recipe {recipe.name}. {recipe.source}".strip()[:2000],
             licence=dataset.licence,
             provenance=Provenance(
@@ -333,7 +357,7 @@ def _write(
                 seed=recipe.seed,
                 versions=versions(),
             ),
-            credits=_credits(recipe, dataset),
+            credits=_credits(recipe, dataset, model),
             metrics=report.card_metrics(),
             notes=tuple(notes),
         ),

@@ -106,12 +106,21 @@ def require_same(asked: Mapping[str, Any], stored: Mapping[str, Any], folder: Pa
     Raises:
         TrainingError: The two differ; the message says in what.
     """
-    differences = _differences(asked, stored)
-    if differences:
+    if different := differences(asked, stored):
         raise TrainingError(
-            f"'{folder}' belongs to another run: {'; '.join(differences)}. Resume with what it was begun with, or name "
+            f"'{folder}' belongs to another run: {'; '.join(different)}. Resume with what it was begun with, or name "
             "another folder"
         )
+
+
+def differences(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+    """Say in words in what two trees of settings differ; nothing where they do not."""
+    flat_asked, flat_stored = _flat(asked), _flat(stored)
+    return [
+        f"{key} is {_shown(flat_stored.get(key))} there and {_shown(flat_asked.get(key))} now"
+        for key in sorted({*flat_asked, *flat_stored})
+        if flat_asked.get(key) != flat_stored.get(key)
+    ]
 
 
 def versions() -> dict[str, str]:
@@ -157,15 +166,6 @@ def write_probabilities(
     for track_id, row in zip(track_ids, probabilities, strict=True):
         writer.writerow([track_id, *(repr(float(value)) for value in row)])
     write_text(path, text.getvalue())
-
-
-def _differences(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
-    flat_asked, flat_stored = _flat(asked), _flat(stored)
-    return [
-        f"{key} is {_shown(flat_stored.get(key))} there and {_shown(flat_asked.get(key))} now"
-        for key in sorted({*flat_asked, *flat_stored})
-        if flat_asked.get(key) != flat_stored.get(key)
-    ]
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

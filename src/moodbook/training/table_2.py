@@ -152,7 +152,6 @@ def reproduce_table_2(
     folder = Path(run_folder)
     display = display or Display()
     reports: dict[str, Report] = {}
-    finished = [Path(given) for given in vqvae]
     for name, row in PUBLISHED.items():
         recipe = prepared_recipe(name, smoke, seed)
         display.note(f"== {row.title}: recipe {recipe.name}")
@@ -164,7 +163,7 @@ def reproduce_table_2(
             resume=resume,
             display=display,
             cache=folder / CACHE if cache is None else cache,
-            vqvae=next((path for path in finished if fits(recipe, path)), trained[0] if trained else None),
+            vqvae=next((path for path in vqvae if fits(recipe, path)), trained[0] if trained else None),
             checkpoint_seconds=checkpoint_seconds,
         )
     table = Table2(reports)

@@ -1,0 +1,102 @@
+"""The VQ-VAE of a model in place of a step 1: somebody's own tags on what the bundled model has learned to hear."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moodbook.datasets import Dataset
+from moodbook.errors import DataError, ModelError, TrainingError
+from moodbook.model.bundle import read_bundle, write_bundle
+from moodbook.training.recipe import Recipe, read_recipe
+from moodbook.training.reproduce import reproduce, train_tagger, train_vqvae
+
+
+def short(recipe: Recipe, **settings: object) -> Recipe:
+    """Make a recipe of a classifier that is trained for two epochs on tags of any number of tracks."""
+    step_2 = recipe.step_2.model_copy(update={"max_epochs": 2, "folds": 1, **settings})
+    data = recipe.data.model_copy(update={"min_tracks": 0})
+    return recipe.model_copy(update={"data": data, "step_2": step_2})
+
+
+def test_the_bundled_model_lends_its_vqvae(small_set: Dataset, tmp_path: Path) -> None:
+    lender = read_bundle("open")
+    # The recipe names the model; nothing of `open` has to be fetched or trained.
+    report = reproduce(short(read_recipe("own")), small_set, tmp_path / "run", name="mine")
+    made = read_bundle(tmp_path / "run" / "bundle")
+    assert (made.name, report.name, made.config.card.provenance.recipe) == ("mine", "mine", "own")
+    assert made.tags == small_set.tags
+    for name, value in lender.weights.items():
+        if name.startswith(("vqvae.", "presence.")):
+            np.testing.assert_array_equal(made.weights[name], value, err_msg=name)
+    # What was not done here is not reported as if it was: no step 1, and no figures of what is no music.
+    assert [step.step for step in report.steps] == [2]
+    assert report.presence is None
+    card = made.config.card
+    assert any("as the model 'open' does, whose codes are the same" in note for note in card.notes)
+    # Whose music it stands on is known to whoever is given this model.
+    assert card.credits[0] == small_set.citation
+    assert card.credits[1] == f"VQ-VAE of the model 'open' ({lender.config.card.licence}), sha256 {lender.sha256}."
+    assert set(lender.config.card.credits) < set(card.credits)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["identity"]["vqvae_sha256"] == lender.sha256
+
+
+def test_a_models_folder_is_taken_like_the_step_1_that_it_came_from(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = narrow("fixed-cnn")
+    first = reproduce(recipe, small_set, tmp_path / "first", cache=tmp_path / "cache")
+    second = reproduce(
+        recipe, small_set, tmp_path / "second", vqvae=tmp_path / "first" / "bundle", cache=tmp_path / "cache"
+    )
+    assert second.test == first.test
+    assert second.codebook == first.codebook
+    # The same weights give the same codes: they were not made again.
+    assert len(list((tmp_path / "cache").glob("codes-*"))) == 1
+
+
+def test_a_model_that_cannot_stand_for_a_step_1_is_refused(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = narrow("fixed-cnn")
+    with pytest.raises(TrainingError, match=r"of 'open' is not that of recipe 'fixed-cnn': .*width is 64 there and"):
+        train_tagger(recipe, small_set, tmp_path / "run", vqvae="open")
+    with pytest.raises(TrainingError, match=r"recipe 'own' trains no VQ-VAE, so it has no step 1"):
+        train_vqvae(read_recipe("own"), small_set, tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"'\.\./mine' cannot name a model"):
+        reproduce(recipe, small_set, tmp_path / "run", name="../mine")
+    with pytest.raises(TrainingError, match="the name of the step 1 is empty"):
+        train_tagger(recipe, small_set, tmp_path / "run", vqvae="")
+    reproduce(recipe, small_set, tmp_path / "first")
+    whole = read_bundle(tmp_path / "first" / "bundle")
+    facts = whole.config
+    write_bundle(
+        tmp_path / "light",
+        network=facts.network,
+        weights={name: value for name, value in whole.weights.items() if not name.startswith("embedding.")},
+        tags=whole.tags,
+        thresholds=whole.thresholds,
+        card=facts.card,
+        decoder=False,
+    )
+    with pytest.raises(TrainingError, match="was written without its decoder"):
+        train_tagger(recipe, small_set, tmp_path / "run", vqvae=tmp_path / "light")
+    shutil.copytree(whole.folder, tmp_path / "damaged")
+    weights = tmp_path / "damaged" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(ModelError, match="cannot load the model"):
+        train_tagger(recipe, small_set, tmp_path / "run", vqvae=tmp_path / "damaged")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vqvae_that_learns_on_learns_anew_what_is_no_music(small_set: Dataset, tmp_path: Path) -> None:
+    recipe = short(read_recipe("open"), update_vqvae=True, max_epochs=1)
+    elsewhere = recipe.presence.model_copy(update={"speech": str(tmp_path / "no-speech.csv")})
+    recipe = recipe.model_copy(update={"presence": elsewhere})
+    with pytest.raises(DataError, match=r"no-speech\.csv"):
+        reproduce(recipe, small_set, tmp_path / "run", vqvae="open")
