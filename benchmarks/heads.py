@@ -1,7 +1,7 @@
 """What else could read the codes: dials of step 2, one at a time, on the benches of `docs/results.md`.
 
-    python benchmarks/heads.py --vqvae RUN --taffc-audio DIR           what validation says of each
-    python benchmarks/heads.py --vqvae RUN --test mean hidden     and of these what test says, beside ours
+    python benchmarks/heads.py --taffc-audio DIR                  what validation says of each, on the bundled model
+    python benchmarks/heads.py --vqvae RUN --test mean hidden     on another step 1; what test says of these
 
 Each head reads what the semantic decoder of a finished, taught step 1 reads from the codes of a track, eight windows a
 segment, all segments. It learns from the train part of a bench by Adam, stops early on the validation part and is
@@ -223,7 +223,7 @@ def mixed(windows: Tensor, heard: Tensor, truth: Tensor) -> tuple[Tensor, Tensor
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vqvae", type=Path, required=True, help="a finished, taught step 1")
+    parser.add_argument("--vqvae", default="open", help="a finished, taught step 1, or a model")
     parser.add_argument("--recipe", default="open", help="the recipe, or TOML file, of that step 1")
     parser.add_argument("--taffc-audio", type=Path, default=None, help="folder with Q1 ... Q4 of the TAFFC clips")
     parser.add_argument("--cache", type=Path, default=Path("runs/results/cache"), help="where features and codes are")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from moodbook.model.card import Card, Provenance
 from moodbook.model.weights import weight_shapes
 from moodbook.networks.config import CNNConfig, NetworkConfig, VQVAEConfig
 from moodbook.tags import TagSet
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and with them all programs that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -285,11 +285,14 @@ def test_a_scan_that_is_stopped_says_so_and_goes_on(music: Path, tiny_bundle: Bu
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline() == "4 files: 4 new\n"
-        assert process.stderr.readline() == "moodbook: watching; Ctrl-C ends it\n"
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        try:
+            assert process.stdout.readline() == "4 files: 4 new\n"
+            assert process.stderr.readline() == "moodbook: watching; Ctrl-C ends it\n"
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, said) == (130, "moodbook: stopped by the user\n")
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == "4 files: 4 unchanged\n"

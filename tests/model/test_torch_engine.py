@@ -64,10 +64,12 @@ def test_the_bundled_model_says_the_same(device):
     engine = TorchEngine(bundle, device=device)
     many = np.concatenate([synthetic_log_mel(seed) for seed in range(4)])
 
-    assert np.abs(engine.run(many).probabilities - Engine(bundle).run(many).probabilities).max() < 1e-4
+    found = engine.run(many).probabilities
+    assert np.abs(found - Engine(bundle).run(many).probabilities).max() < 1e-4
     assert replay_self_test(engine, bundle.tags, bundle.config.self_test).passed
     coarse = TorchEngine(bundle, "bf16", device)
-    assert 0 < np.abs(coarse.run(many).probabilities - engine.run(many).probabilities).max() < 0.02
+    # One segment: where a processor has no bf16, each takes ten seconds and more.
+    assert 0 < np.abs(coarse.run(many[:1]).probabilities - found[:1]).max() < 0.02
 
 
 def test_more_segments_than_a_batch_are_all_computed(learn, monkeypatch, log_mel, device):
