@@ -3,7 +3,6 @@
     python benchmarks/latents.py                           the bundled model, on MacLeod's clips
     python benchmarks/latents.py --taffc-audio DIR         on the TAFFC clips too
     python benchmarks/latents.py --vqvae RUN               another step 1 of the recipe `open`
-    python benchmarks/latents.py --pieces DIR              MacLeod's whole pieces (ID.mp3) beside the minute of each
 
 A probe is a logistic regression on one vector a track, C chosen on validation, as in `benchmarks/results.py`: of a
 layer the mean and the spread of each map over a quarter of the bands and an eighth of the segment, averaged over the
@@ -17,7 +16,6 @@ import argparse
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,15 +92,12 @@ def vectors(vqvae: VQVAE, tracks: Sequence[Track], cache: Path) -> Vectors:
     }
 
 
-def probe(dataset: Dataset, learned: dict[str, np.ndarray], asked: dict[str, np.ndarray]) -> np.ndarray:
+def probe(dataset: Dataset, heard: dict[str, np.ndarray]) -> np.ndarray:
     """Give the logits of the validation tracks, of the C that suits them best."""
     from sklearn.linear_model import LogisticRegression
 
     tracks = {split: dataset.split(split) for split in ("train", "validation")}
-    inputs = {
-        "train": np.stack([learned[track.track_id] for track in tracks["train"]]),
-        "validation": np.stack([asked[track.track_id] for track in tracks["validation"]]),
-    }
+    inputs = {s: np.stack([heard[track.track_id] for track in of_split]) for s, of_split in tracks.items()}
     truth = {split: dataset.ground_truth(of_split) for split, of_split in tracks.items()}
     mean, spread = inputs["train"].mean(axis=0), inputs["train"].std(axis=0) + 1e-6
     best, chosen = -1.0, np.zeros(0)
@@ -135,7 +130,6 @@ def main() -> int:
     parser.add_argument("--vqvae", default="open", help="a model, or a finished, taught step 1")
     parser.add_argument("--recipe", default="open", help="the recipe, or TOML file, of that step 1")
     parser.add_argument("--taffc-audio", type=Path, default=None, help="folder with Q1 ... Q4 of the TAFFC clips")
-    parser.add_argument("--pieces", type=Path, default=None, help="folder with MacLeod's pieces, whole: TRACK_ID.mp3")
     parser.add_argument("--cache", type=Path, default=Path("runs/results/cache"), help="where features are")
     arguments = parser.parse_args()
     recipe = read_recipe(arguments.recipe)
@@ -146,27 +140,16 @@ def main() -> int:
     if arguments.taffc_audio is not None:
         benches.append(taffc(arguments.taffc_audio))
     for bench in benches:
-        tracks = bench.parts[0].tracks
-        of_clips = vectors(vqvae, tracks, arguments.cache)
+        found = vectors(vqvae, bench.parts[0].tracks, arguments.cache)
         print(f"### {bench.name}, validation\n\n| what is read | ROC-AUC | PR-AUC |\n|---|---|---|", flush=True)
         logits = {}
         for layer, title in LAYERS.items():
-            logits[layer] = [probe(part, of_clips[layer], of_clips[layer]) for part in bench.parts]
+            logits[layer] = [probe(part, found[layer]) for part in bench.parts]
             print(row(title, bench, logits[layer]), flush=True)
         for layer in LAYERS:
             if layer != SEMANTIC:
                 pairs = [(ours + other) / 2 for ours, other in zip(logits[SEMANTIC], logits[layer], strict=True)]
                 print(row(f"{LAYERS[SEMANTIC]} and {LAYERS[layer]}", bench, pairs), flush=True)
-        if bench.name == "macleod" and arguments.pieces is not None:
-            whole = tuple(replace(track, path=arguments.pieces / f"{track.track_id}.mp3") for track in tracks)
-            of_pieces = vectors(vqvae, whole, arguments.cache)[SEMANTIC]
-            minute = of_clips[SEMANTIC]
-            for title, learned, asked in (
-                ("learned from whole pieces, asked of a minute", of_pieces, minute),
-                ("learned from a minute, asked of whole pieces", minute, of_pieces),
-                ("learned from whole pieces, asked of whole pieces", of_pieces, of_pieces),
-            ):
-                print(row(title, bench, [probe(part, learned, asked) for part in bench.parts]), flush=True)
         print()
     return 0
 

@@ -68,7 +68,7 @@ def test_the_bundled_model_says_the_same(device):
     assert np.abs(found - Engine(bundle).run(many).probabilities).max() < 1e-4
     assert replay_self_test(engine, bundle.tags, bundle.config.self_test).passed
     coarse = TorchEngine(bundle, "bf16", device)
-    # One segment: where a processor has no bf16, each takes ten seconds and more.
+    # One segment: where a processor has no bf16, each takes seconds.
     assert 0 < np.abs(coarse.run(many[:1]).probabilities - found[:1]).max() < 0.02
 
 
@@ -90,7 +90,7 @@ def test_bf16_keeps_most_codes(learn, log_mel, device):
     exact, coarse = TorchEngine(learned, device=device), TorchEngine(learned, "bf16", device)
 
     assert coarse.precision == "bf16"
-    assert 0 < (exact.encode(log_mel) != coarse.encode(log_mel)).mean() < 0.1
+    assert 0 < (exact.encode(log_mel[:1]) != coarse.encode(log_mel[:1])).mean() < 0.1
 
 
 def test_codes_are_found_in_float32_whatever_the_precision(learn, log_mel, device, monkeypatch):
@@ -99,7 +99,7 @@ def test_codes_are_found_in_float32_whatever_the_precision(learn, log_mel, devic
     argmin = torch.Tensor.argmin
     monkeypatch.setattr(torch.Tensor, "argmin", lambda self, **how: seen.append(self.dtype) or argmin(self, **how))
 
-    engine.encode(log_mel)
+    engine.encode(log_mel[:1])
 
     assert set(seen) == {torch.float32}
 

@@ -11,7 +11,7 @@ from moodbook.training.early_stopping import EarlyStopping
 
 def observe_all(state: EarlyStopping, figures: Iterable[float]) -> EarlyStopping:
     for figure in figures:
-        state = state.observe(figure)
+        state = state.observe(figure, loss=1.0)
     return state
 
 
@@ -33,12 +33,21 @@ def test_of_equal_epochs_the_first_is_best() -> None:
     assert state.should_stop
 
 
+def test_of_epochs_with_the_same_figure_the_smallest_loss_is_best() -> None:
+    state = EarlyStopping(patience=2, higher_is_better=True)
+    for figure, loss in ((1.0, 0.6), (1.0, 0.4), (0.9, 0.1), (1.0, 0.3), (1.0, 0.35)):
+        state = state.observe(figure, loss)
+    assert (state.best, state.best_epoch, state.loss) == (1.0, 4, 0.3)
+    assert not state.should_stop
+    assert state.observe(1.0, 0.3).should_stop
+
+
 @pytest.mark.parametrize("patience", [1, 2, 10])
 def test_stops_after_exactly_patience_epochs_without_a_better_one(patience: int) -> None:
-    state = EarlyStopping(patience, higher_is_better=True).observe(0.9)
+    state = EarlyStopping(patience, higher_is_better=True).observe(0.9, 1.0)
     for waited in range(patience):
         assert not state.should_stop, waited
-        state = state.observe(0.1)
+        state = state.observe(0.1, 1.0)
     assert state.should_stop
 
 
@@ -52,4 +61,4 @@ def test_nothing_is_best_before_the_first_epoch() -> None:
     state = EarlyStopping(patience=1, higher_is_better=True)
     assert not state.improved
     assert not state.should_stop
-    assert state.observe(0.0).improved
+    assert state.observe(0.0, 1.0).improved

@@ -13,6 +13,7 @@ import pytest
 from moodbook.datasets import Dataset
 from moodbook.errors import DataError, ModelError, TrainingError
 from moodbook.model.bundle import read_bundle, write_bundle
+from moodbook.training import table_2
 from moodbook.training.recipe import Recipe, read_recipe
 from moodbook.training.reproduce import reproduce, train_tagger, train_vqvae
 
@@ -98,5 +99,19 @@ def test_a_vqvae_that_learns_on_learns_anew_what_is_no_music(small_set: Dataset,
     recipe = short(read_recipe("open"), update_vqvae=True, max_epochs=1)
     elsewhere = recipe.presence.model_copy(update={"speech": str(tmp_path / "no-speech.csv")})
     recipe = recipe.model_copy(update={"presence": elsewhere})
+    # Before anything is listened to.
     with pytest.raises(DataError, match=r"no-speech\.csv"):
         reproduce(recipe, small_set, tmp_path / "run", vqvae="open")
+    assert not (tmp_path / "run" / "cache").exists()
+
+
+def test_the_card_says_that_a_lent_vqvae_has_learned_on(small_set: Dataset, tmp_path: Path) -> None:
+    recipe = short(read_recipe("own"), update_vqvae=True, max_epochs=1).model_copy(update={"presence": None})
+    reproduce(recipe, small_set, tmp_path / "run")
+    assert read_bundle(tmp_path / "run" / "bundle").config.card.credits[1].endswith("; it has learned on here.")
+
+
+def test_a_step_1_of_no_row_of_the_table_is_refused(small_set: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="the VQ-VAE of 'open' is that of no row of the table"):
+        table_2.reproduce_table_2(small_set, tmp_path / "run", vqvae=["open"])
+    assert not (tmp_path / "run").exists()

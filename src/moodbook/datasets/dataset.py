@@ -130,7 +130,8 @@ class Dataset:
             counts = self.tag_counts()
             raise DataError(
                 f"data set '{self.name}': no tag has {min_tracks} tracks (the largest, "
-                f"{max(counts, key=counts.__getitem__)!r}, has {max(counts.values())}); ask for fewer"
+                f"{max(counts, key=counts.__getitem__)!r}, has {max(counts.values())}); label more, or ask for fewer "
+                "(data.min_tracks in a recipe of your own)"
             )
         tracks, dropped_tracks = [], []
         for track in self.tracks:

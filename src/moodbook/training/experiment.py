@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from moodbook.datasets.cache import CodeCache, FeatureCache, SkippedTrack
+from moodbook.datasets.cache import CodeCache
 from moodbook.datasets.dataset import Dataset, Split, Track
 from moodbook.datasets.registry import open_dataset
-from moodbook.datasets.segmenting import TOO_SHORT
 from moodbook.errors import TrainingError
 from moodbook.model.embedding import Embedding, fit_embedding, segment_statistics
 from moodbook.model.presence import Presence
@@ -30,6 +29,7 @@ from moodbook.training.folds import HeldOut, become_mean, folds_of, join
 from moodbook.training.given import LearnedVQVAE, open_vqvae, read_step, rounded
 from moodbook.training.loop import train_step
 from moodbook.training.machine import Machine, resolve_precision
+from moodbook.training.prepared import Prepared, prepare
 from moodbook.training.presence import MUSIC_SEGMENTS, PresenceLearner, PresenceReport, sampled
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, StepConfig
@@ -50,23 +50,6 @@ from moodbook.training.vqvae import Step1
 
 LEARNED_FROM: tuple[Split, ...] = ("train", "validation")
 """The splits that a training step may see."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The features of a data set.
-
-    Args:
-        features: The segments of every track.
-        tracks: The tracks of each split that have a segment.
-        dropped: Tracks left out because the recipe drops short ones.
-        unreadable: Tracks whose audio cannot be read.
-    """
-
-    features: FeatureCache
-    tracks: dict[Split, tuple[Track, ...]]
-    dropped: tuple[SkippedTrack, ...]
-    unreadable: tuple[SkippedTrack, ...]
 
 
 class Experiment:
@@ -124,9 +107,7 @@ class Experiment:
         machine.wait()
 
     def prepare(self, splits: Sequence[Split], *, labelled: bool) -> Prepared:
-        """Compute the features of some splits, once; a track that cannot be read is noted and left out.
-
-        What would stop a later stage is found here, before hours are spent.
+        """Compute the features of some splits, once; what would stop a later stage is found here.
 
         Args:
             splits: The splits that the run needs.
@@ -136,38 +117,12 @@ class Experiment:
             DataError: Two tracks share an id, a tag is unknown, or the disk has no room.
             TrainingError: A split has no track that can be used, or validation cannot be measured.
         """
-        by_split = {split: self.dataset.split(split) for split in splits}
         if labelled:
             self.dataset.ground_truth(self.dataset.tracks)
-        tracks = [track for split in splits for track in by_split[split]]
-        self.display.begin(f"features of {len(tracks)} tracks", total=len(tracks))
-        features = FeatureCache.build(
-            tracks,
-            self._cache,
-            self.recipe.features,
-            segments=self.recipe.data.segments,
-            short_tracks=self.recipe.data.short_tracks,
-            progress=lambda done, _: self.display.advance(done),
-        )
-        self.display.end()
-        dropped = tuple(skipped for skipped in features.skipped if skipped.reason.startswith(TOO_SHORT))
-        unreadable = tuple(skipped for skipped in features.skipped if skipped not in dropped)
-        for skipped in unreadable:
-            self.display.note(f"left out, cannot be read: {skipped.track_id}: {skipped.reason}")
-        present = set(features.track_ids)
-        usable = {
-            split: tuple(track for track in of_split if track.track_id in present)
-            for split, of_split in by_split.items()
-        }
-        for split, kept in usable.items():
-            if not kept:
-                raise TrainingError(
-                    f"data set '{self.dataset.name}': none of the {len(by_split[split])} {split} tracks can be used; "
-                    "see what `moodbook data check` says"
-                )
+        prepared = prepare(self.dataset, splits, self.recipe, self._cache, self.display)
         if labelled and not isinstance(self.recipe.classifier, PopularityConfig):
-            require_measurable(self.dataset.ground_truth(usable["validation"]))
-        return Prepared(features, usable, dropped, unreadable)
+            require_measurable(self.dataset.ground_truth(prepared.tracks["validation"]))
+        return prepared
 
     def examples(self, prepared: Prepared, split: Split, *, labelled: bool) -> Examples:
         """Give the segments of a split, with the tags of their tracks or without."""
@@ -346,10 +301,9 @@ class Experiment:
         recipe = self.recipe.presence
         if recipe is None or tagger is None or tagger.network.vqvae is None:
             return None
-        model = None if self._given is None else self._given.model
-        if model is not None and model.presence is not None and not self.recipe.step_2.update_vqvae:
-            self.display.note(f"telling music from noise and speech as the model '{model.name}' does")
-            return model.presence, None
+        if (lent := self._lent_presence) is not None:
+            self.display.note("telling music from noise and speech as the model does whose VQ-VAE it is")
+            return lent, None
         vqvae = tagger.network.vqvae.eval()
         speech = open_dataset(recipe.speech, seed=self.recipe.seed)
         music = {split: self._music(prepared, split) for split in LEARNED_FROM}
@@ -368,6 +322,20 @@ class Experiment:
             music["train"], music["validation"], speech.split("train"), speech.split("validation"), recipe.refused_music
         )
         return learned
+
+    def require_speech(self) -> None:
+        """Find out before hours are spent whether the speech is here that `presence` will learn from.
+
+        Raises:
+            DataError: It is not.
+        """
+        if self.recipe.presence is not None and self._lent_presence is None:
+            open_dataset(self.recipe.presence.speech, seed=self.recipe.seed)
+
+    @property
+    def _lent_presence(self) -> Presence | None:
+        model = None if self._given is None or self.recipe.step_2.update_vqvae else self._given.model
+        return None if model is None else model.presence
 
     def _music(self, prepared: Prepared, split: Split) -> Float32[np.ndarray, "segments 128 1024"]:
         examples = self.examples(prepared, split, labelled=False)

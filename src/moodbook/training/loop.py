@@ -236,7 +236,7 @@ class _Training:
             raise TrainingError(
                 f"step {self._step.number}: validation {self._step.watched} is {watched} in epoch {self._epoch.number}"
             )
-        self._stopping = self._stopping.observe(watched)
+        self._stopping = self._stopping.observe(watched, validation["loss"])
         if self._stopping.improved:
             self._best = {name: value.detach().clone() for name, value in self._network.state_dict().items()}
         row = {

@@ -129,7 +129,8 @@ class Recipe(Config):
     data: DataRules = DataRules()
     vqvae: VQVAEConfig | None = None
     pretrained: str | None = Field(None, min_length=1)
-    """A model, by name or folder, whose VQ-VAE stands for step 1 where no other is given; None: step 1 is trained."""
+    """A model, by name or by folder as seen from where Moodbook runs, whose VQ-VAE stands for step 1 where no other is
+    given (``--vqvae``); None: step 1 is trained."""
     classifier: ClassifierConfig
     step_1: Step1Config | None = None
     step_2: Step2Config = Step2Config()

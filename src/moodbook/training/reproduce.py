@@ -23,9 +23,10 @@ from moodbook.networks.config import PopularityConfig
 from moodbook.tags import TagSet
 from moodbook.training.checkpoint import write_json, write_text
 from moodbook.training.codebook import CodebookReport, measure_codebook
-from moodbook.training.experiment import Experiment, Prepared
+from moodbook.training.experiment import Experiment
 from moodbook.training.given import LearnedVQVAE
 from moodbook.training.machine import Machine, tuned_processor
+from moodbook.training.prepared import Prepared
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe
 from moodbook.training.report import Report, calibration_interval, score_intervals
@@ -87,6 +88,7 @@ def reproduce(
         raise TrainingError(f"'{name}' cannot name a model; begin with a letter or digit, go on with those and ._+-")
     with tuned_processor():
         experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, vqvae, checkpoint_seconds)
+        experiment.require_speech()
         dataset = experiment.dataset  # Without the tags that the recipe leaves out.
         findings = check(dataset, compare=False)
         for finding in findings:
@@ -295,7 +297,11 @@ def _credits(recipe: Recipe, dataset: Dataset, model: Bundle | None) -> tuple[st
     credits = [dataset.citation]
     if model is not None:
         card = model.config.card
-        credits += [f"VQ-VAE of the model '{card.name}' ({card.licence}), sha256 {model.sha256}.", *card.credits]
+        changed = "; it has learned on here" if recipe.step_2.update_vqvae else ""
+        credits += [
+            f"VQ-VAE of the model '{card.name}' ({card.licence}), sha256 {model.sha256}{changed}.",
+            *card.credits,
+        ]
     elif recipe.step_1 is not None:
         other = None if recipe.step_1.data is None else find_source(recipe.step_1.data)
         if other is not None:

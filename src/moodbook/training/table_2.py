@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moodbook.datasets.dataset import Dataset
+from moodbook.errors import TrainingError
 from moodbook.training.checkpoint import write_json, write_text
 from moodbook.training.given import fits
 from moodbook.training.progress import Display
@@ -149,6 +150,10 @@ def reproduce_table_2(
         TrainingError: As `reproduce`.
         DataError: As `reproduce`.
     """
+    recipes = [prepared_recipe(name, smoke, seed) for name in PUBLISHED]
+    for given in vqvae:
+        if not any(fits(recipe, given) for recipe in recipes if recipe.vqvae is not None):
+            raise TrainingError(f"the VQ-VAE of '{given}' is that of no row of the table; leave it out")
     folder = Path(run_folder)
     display = display or Display()
     reports: dict[str, Report] = {}
