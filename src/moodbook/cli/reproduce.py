@@ -56,7 +56,7 @@ def reproduce(
 ) -> None:
     """Train and test a recipe on a data set, and print the report.
 
-    Tags of your own, in minutes, on any processor: moodbook reproduce own --data MUSIC --run RUN. To tag with them:
+    Tags of your own, on any processor: moodbook reproduce own --data MUSIC --run RUN. To tag with them:
     moodbook tag --model RUN/bundle.
 
     Exit code 1: the run is finished, but some tracks could not be read and were left out.
