@@ -29,10 +29,10 @@ from moodbook.evaluation.metrics import pr_auc, roc_auc
 from moodbook.features import DEFAULT_FEATURES
 from moodbook.networks.geometry import SEMANTIC_FEATURES
 from moodbook.networks.vqvae import VQVAE
+from moodbook.training.cached import encode_codes
 from moodbook.training.checkpoint import weights_sha256
-from moodbook.training.given import open_vqvae
+from moodbook.training.given import load_vqvae, open_vqvae
 from moodbook.training.recipe import read_recipe
-from moodbook.training.tagger import encode_codes, load_vqvae
 
 BATCH, EPOCHS, PATIENCE = 12, 60, 10
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -30,9 +30,8 @@ from moodbook.datasets.dataset import Dataset, Track
 from moodbook.features import DEFAULT_FEATURES
 from moodbook.networks.geometry import WINDOWS
 from moodbook.networks.vqvae import VQVAE
-from moodbook.training.given import open_vqvae
+from moodbook.training.given import load_vqvae, open_vqvae
 from moodbook.training.recipe import read_recipe
-from moodbook.training.tagger import load_vqvae
 
 BATCH, BANDS = 8, 4
 SEMANTIC = "semantic"

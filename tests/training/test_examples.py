@@ -53,7 +53,7 @@ def test_codes_become_int64() -> None:
 
 
 def test_codes_of_another_cache_are_refused() -> None:
-    with pytest.raises(TrainingError, match="expected 20 rows of codes, one for each segment, got 3"):
+    with pytest.raises(TrainingError, match="expected 20 rows, one for each segment, got 3"):
         examples_of([1.0], [0]).with_inputs(np.zeros((3, 4, 512), dtype=np.int16))
 
 

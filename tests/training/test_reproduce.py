@@ -143,7 +143,7 @@ def test_cached_codes_give_the_scores_of_encoding_again(
         again = torch.sigmoid(tagger.network(log_mel.batch(np.arange(3), torch.device("cpu")).inputs).logits).numpy()
     assert sum(encoded) == 12
     np.testing.assert_array_equal(from_codes, again)
-    coded = log_mel.with_inputs(tagger.codes.codes)
+    coded = log_mel.with_inputs(tagger.cached.codes.codes)
     np.testing.assert_array_equal(
         torch.sigmoid(torch.from_numpy(segment_logits(tagger.network, coded, Machine(), 2, "float32"))), again
     )

@@ -79,6 +79,24 @@ class TaggingNetwork(nn.Module):
         vq: Quantized = self.vqvae.quantizer(self.vqvae.encode(log_mel))
         return TaggingOutput(self._classify(vq.codes if self._reads_codes else vq.quantized), vq)
 
+    def logits_from_cached(self, cached: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch tags"]:
+        """Classify what a fixed VQ-VAE makes of segments once and for all.
+
+        Args:
+            cached: Codes ("batch bands steps", integers), or what the semantic decoder reads from them ("batch windows
+                semantic_features", floating-point), of which a semantic classifier says the same.
+
+        Raises:
+            DataError: The codes are not of this codebook.
+            ModelError: There is no VQ-VAE, it is still learning, or the classifier reads no semantic decoder.
+        """
+        if not cached.is_floating_point():
+            return self.logits_from_codes(cached)
+        if not isinstance(self.classifier, SemanticClassifier):
+            raise ModelError(f"a {self.config.classifier.kind!r} classifier reads codes, not a semantic decoder")
+        logits: Tensor = self.classifier(cached)
+        return logits
+
     def logits_from_codes(self, codes: Int[Tensor, "batch bands steps"]) -> Float[Tensor, "batch tags"]:
         """Classify codes; for a fixed VQ-VAE the same as `forward` on the segments they were made from.
 

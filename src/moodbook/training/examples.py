@@ -23,7 +23,8 @@ class Batch:
     """Examples on the device.
 
     Args:
-        inputs: Log-mel "batch 128 1024" float32, or codes "batch bands 512" int64.
+        inputs: Log-mel "batch 128 1024" float32, codes "batch bands 512" int64, or readings of the semantic decoder
+            "batch windows semantic_features" float32.
         targets: "batch tags", 1 where the example's track has the tag, or "batch frames n_mels", what a teacher hears
             of it (NaN: nothing); None where there is neither.
     """
@@ -37,7 +38,8 @@ class Examples:
     """Segments of some tracks.
 
     Args:
-        inputs: Every row of the cache, mapped from the disk: log-mel float16, or codes int16.
+        inputs: Every row of the cache, mapped from the disk: log-mel float16, codes int16, or readings float32 (which
+            cannot be cut anywhere else than between segments).
         rows: The rows that belong to these tracks, in the order of the cache.
         tracks: Which track each of `rows` belongs to, counted from 0.
         filled: Share of music in each of `rows`: its weight in the track.
@@ -87,15 +89,15 @@ class Examples:
         return replace(self, rows=self.rows[kept], tracks=self.tracks[kept], filled=self.filled[kept])
 
     def with_inputs(self, inputs: Shaped[np.ndarray, "cached height width"]) -> Examples:
-        """Give the same examples with other inputs, row for row: codes for log-mel.
+        """Give the same examples with other inputs, row for row: codes or readings for log-mel.
 
         Raises:
             TrainingError: There are not as many rows.
         """
         if len(inputs) != len(self.inputs):
             raise TrainingError(
-                f"expected {len(self.inputs)} rows of codes, one for each segment, got {len(inputs)}; "
-                "delete the code cache and run again"
+                f"expected {len(self.inputs)} rows, one for each segment, got {len(inputs)}; "
+                "delete the caches of the run and run again"
             )
         return replace(self, inputs=inputs)
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from moodbook.datasets.cache import CodeCache
 from moodbook.datasets.dataset import Dataset, Split, Track
 from moodbook.datasets.registry import open_dataset
 from moodbook.errors import TrainingError
@@ -22,8 +21,8 @@ from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
 from moodbook.networks.tagger import TaggingNetwork
 from moodbook.networks.vqvae import VQVAE
+from moodbook.training.cached import Cached, cache_segments, encode_codes
 from moodbook.training.calibration import fit_scaling, fold_in
-from moodbook.training.checkpoint import weights_sha256
 from moodbook.training.examples import Examples
 from moodbook.training.folds import HeldOut, become_mean, folds_of, join
 from moodbook.training.given import LearnedVQVAE, open_vqvae, read_step, rounded
@@ -38,8 +37,6 @@ from moodbook.training.step import Plan, StepSummary
 from moodbook.training.tagger import (
     LearnedTagger,
     Step2,
-    encode_codes,
-    load_vqvae,
     popularity,
     predict,
     require_measurable,
@@ -191,16 +188,18 @@ class Experiment:
         fixed = learned is not None and not recipe.step_2.update_vqvae
         if learned is not None:
             learned = replace(learned, weights=rounded(learned.weights, recipe.storage))
-        codes = self._codes(prepared, learned) if learned is not None and fixed else None
+        cached = None
+        if learned is not None and fixed:
+            cached = cache_segments(prepared.features, recipe, learned.weights, self._cache, self.machine, self.display)
         train, validation = (prepared.tracks[split] for split in LEARNED_FROM)
         networks, summaries, held_out = [], [], []
         for number, fold in enumerate(folds_of(train, validation, recipe.step_2.folds, recipe.seed), start=1):
             here = replace(prepared, tracks={**prepared.tracks, "train": fold.train, "validation": fold.held_out})
-            network, summary = self._classifier(here, learned, codes, number)
+            network, summary = self._classifier(here, learned, cached, number)
             networks.append(network)
             summaries.append(summary)
             if recipe.step_2.calibrate or recipe.step_2.folds > 1:
-                examples = self._inputs(here, "validation", codes)
+                examples = self._inputs(here, "validation", cached)
                 logits = segment_logits(network, examples, self.machine, recipe.step_2.batch_size, "float32")
                 held_out.append(HeldOut(fold.held_out, examples, logits))
         network, said = networks[0], join(held_out) if held_out else None
@@ -212,10 +211,10 @@ class Experiment:
             fold_in(network, scaling)
             said = said.scaled(scaling)
         network.load_state_dict(rounded(network.state_dict(), recipe.storage))
-        return LearnedTagger(network, tuple(summaries), codes, said)
+        return LearnedTagger(network, tuple(summaries), cached, said)
 
     def _classifier(
-        self, prepared: Prepared, learned: LearnedVQVAE | None, codes: CodeCache | None, fold: int
+        self, prepared: Prepared, learned: LearnedVQVAE | None, cached: Cached | None, fold: int
     ) -> tuple[TaggingNetwork, StepSummary]:
         """Train the classifier of one fold, counted from 1; each but the first has a folder in that of the step."""
         recipe = self.recipe
@@ -228,8 +227,8 @@ class Experiment:
             recipe.network,
             len(self.dataset.tags),
             recipe.seed,
-            self._inputs(prepared, "train", codes),
-            self._inputs(prepared, "validation", codes),
+            self._inputs(prepared, "train", cached),
+            self._inputs(prepared, "validation", cached),
             recipe.step_2.batch_size,
             None if learned is None else learned.weights,
             recipe.step_2.update_vqvae,
@@ -255,7 +254,7 @@ class Experiment:
         tracks = prepared.tracks[split]
         if tagger is None:
             return np.tile(popularity(self.ground_truth(prepared, "train")), (len(tracks), 1))
-        examples = self._inputs(prepared, split, tagger.codes)
+        examples = self._inputs(prepared, split, tagger.cached)
         self.display.begin(f"scoring {len(tracks)} {split} tracks", total=len(examples))
         batch_size = self.recipe.step_2.batch_size
         scores = predict(tagger.network, examples, len(tracks), self.machine, batch_size, self.display.advance)
@@ -271,9 +270,9 @@ class Experiment:
             return None
         rows = self.examples(prepared, "train", labelled=False).to_learn_from().rows
         vqvae = tagger.network.vqvae.eval()
-        if tagger.codes is not None:
+        if tagger.cached is not None:
             codebook = vqvae.quantizer.codebook.detach().float().cpu().numpy()
-            statistics = segment_statistics(np.asarray(tagger.codes.codes[rows]), codebook)
+            statistics = segment_statistics(np.asarray(tagger.cached.codes.codes[rows]), codebook)
         else:
             statistics = self._statistics_of(vqvae, prepared, rows)
         embedding = fit_embedding(statistics)
@@ -376,36 +375,9 @@ class Experiment:
         self.display.end()
         return replace(train, teacher=hearing.log_mel), replace(validation, teacher=hearing.log_mel)
 
-    def _codes(self, prepared: Prepared, learned: LearnedVQVAE) -> CodeCache:
-        if self.recipe.vqvae is None:
-            raise TrainingError(f"recipe '{self.recipe.name}' has no VQ-VAE, so it has no codes")
-        vqvae = VQVAE(self.recipe.vqvae)
-        load_vqvae(vqvae, learned.weights)
-        vqvae.fix()
-        vqvae.to(self.machine.device)
-        # What reads the codes has no part in them, nor have batch norm's counters.
-        readers = ("decoder.", "semantic.")
-        encoding = {
-            name: value
-            for name, value in learned.weights.items()
-            if not name.startswith(readers) and value.is_floating_point()
-        }
-        self.display.begin(f"codes of {len(prepared.features)} segments", total=len(prepared.features))
-        cache = CodeCache.build(
-            prepared.features,
-            self._cache,
-            lambda log_mel: encode_codes(vqvae, log_mel, self.machine.device),
-            weights_sha256=weights_sha256(encoding),
-            bands=self.recipe.vqvae.bands,
-            batch_size=self.recipe.step_2.batch_size,
-            progress=lambda done, _: self.display.advance(done),
-        )
-        self.display.end()
-        return cache
-
-    def _inputs(self, prepared: Prepared, split: Split, codes: CodeCache | None) -> Examples:
+    def _inputs(self, prepared: Prepared, split: Split, cached: Cached | None) -> Examples:
         examples = self.examples(prepared, split, labelled=True)
-        return examples if codes is None else examples.with_inputs(codes.codes)
+        return examples if cached is None else examples.with_inputs(cached.inputs)
 
     def _plan(self, config: StepConfig, folder: str, prepared: Prepared) -> Plan:
         # What a step learned from belongs to what it is: an audio file that was missing or broken may be whole by now.

@@ -51,6 +51,20 @@ def rounded(weights: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor
     return {name: kept.get(name, value) for name, value in weights.items()}
 
 
+def load_vqvae(vqvae: VQVAE, weights: Mapping[str, Tensor]) -> None:
+    """Load the weights of step 1.
+
+    Raises:
+        TrainingError: They are those of another VQ-VAE.
+    """
+    try:
+        vqvae.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise TrainingError(
+            f"the weights of step 1 do not fit a VQ-VAE of {vqvae.config!r}: {str(error).splitlines()[-1].strip()}"
+        ) from error
+
+
 def read_step(given: str | Path) -> LearnedVQVAE:
     """Read what a finished step 1 left in its folder, or in that of its run.
 

@@ -119,7 +119,7 @@ class TaggingLoss(StepLoss):
     """Step 2: binary cross-entropy with logits; where the VQ-VAE learns on, plus its codebook and commitment losses.
 
     There is no reconstruction loss in step 2, so the decoder does not learn. A fixed VQ-VAE is not run at all: the
-    inputs are its codes.
+    inputs are its codes, or what its semantic decoder has read from them.
 
     Args:
         network: The network that learns; its VQ-VAE may be fixed.
@@ -140,7 +140,7 @@ class TaggingLoss(StepLoss):
     def forward(
         self, inputs: Shaped[Tensor, "batch height width"], targets: Float32[Tensor, "batch tags"] | None
     ) -> Losses:
-        """Measure the losses of a batch of log-mel segments, or of codes where the VQ-VAE is fixed.
+        """Measure the losses of a batch of log-mel segments; of codes or readings where the VQ-VAE is fixed.
 
         Raises:
             TrainingError: There are no targets.
@@ -148,9 +148,10 @@ class TaggingLoss(StepLoss):
         if targets is None:
             raise TrainingError("step 2 learns from labels and got none; give tracks with tags")
         if self.network.vqvae is not None and self.network.vqvae.fixed:
-            logits = self.network.logits_from_codes(inputs)
+            logits = self.network.logits_from_cached(inputs)
             cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets)
-            return Losses(cross_entropy, {"cross_entropy": cross_entropy}, inputs)
+            codes = None if inputs.is_floating_point() else inputs
+            return Losses(cross_entropy, {"cross_entropy": cross_entropy}, codes)
         output = self.network(inputs)
         cross_entropy = functional.binary_cross_entropy_with_logits(output.logits, targets)
         if output.vq is None:

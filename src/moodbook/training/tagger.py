@@ -8,18 +8,18 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32
 from torch import Tensor
 from torch.nn import functional
 
-from moodbook.datasets.cache import CodeCache
 from moodbook.errors import TrainingError
 from moodbook.evaluation.metrics import pr_auc, roc_auc
 from moodbook.networks.config import NetworkConfig
 from moodbook.networks.tagger import TaggingNetwork, build_network
-from moodbook.networks.vqvae import VQVAE
+from moodbook.training.cached import Cached
 from moodbook.training.examples import Examples, in_order, positions_in_turn
 from moodbook.training.folds import HeldOut
+from moodbook.training.given import load_vqvae
 from moodbook.training.losses import TaggingLoss
 from moodbook.training.machine import Machine, Precision, reduced
 from moodbook.training.order import step_seed
@@ -33,14 +33,14 @@ class LearnedTagger:
     Args:
         network: The network with the weights of the best epoch; of folds, the mean.
         summaries: How the step ended, fold by fold.
-        codes: The cached codes of every segment; None unless the VQ-VAE is fixed.
+        cached: What it learned from; None unless the VQ-VAE is fixed.
         held_out: What is said of the tracks that stopped the training, of the validation split or by fold; None where
             it was neither calibrated nor trained on folds.
     """
 
     network: TaggingNetwork
     summaries: tuple[StepSummary, ...]
-    codes: CodeCache | None
+    cached: Cached | None
     held_out: HeldOut | None
 
 
@@ -51,7 +51,8 @@ class Step2(TrainingStep):
         config: The whole system.
         n_tags: Number of tags.
         seed: The recipe's seed; it fixes the initial weights of the classifier.
-        train: Segments of the training tracks with their tags: codes where the VQ-VAE is fixed, else log-mel.
+        train: Segments of the training tracks with their tags: codes or readings where the VQ-VAE is fixed, else
+            log-mel.
         validation: The same of the validation tracks.
         batch_size: Segments scored at once on validation.
         vqvae_weights: What step 1 learned; None for a classifier without a VQ-VAE.
@@ -84,7 +85,8 @@ class Step2(TrainingStep):
         self.codebook_size = None
         if self.network.vqvae is not None and vqvae_weights is not None:
             load_vqvae(self.network.vqvae, vqvae_weights)
-            self.codebook_size = self.network.vqvae.config.codebook_size
+            if update_vqvae or np.issubdtype(train.inputs.dtype, np.integer):  # Readings have no codes to count.
+                self.codebook_size = self.network.vqvae.config.codebook_size
             if update_vqvae:
                 # Step 2 does not reconstruct; what has no gradient must not wait for one on other processes.
                 self.network.vqvae.decoder.requires_grad_(False)
@@ -131,27 +133,6 @@ def set_output_to_prior(network: TaggingNetwork, ground_truth: Float32[np.ndarra
     output.bias.copy_(torch.from_numpy(np.log(share / (1 - share))))
 
 
-def load_vqvae(vqvae: VQVAE, weights: Mapping[str, Tensor]) -> None:
-    """Load the weights of step 1.
-
-    Raises:
-        TrainingError: They are those of another VQ-VAE.
-    """
-    try:
-        vqvae.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        raise TrainingError(
-            f"the weights of step 1 do not fit a VQ-VAE of {vqvae.config!r}: {str(error).splitlines()[-1].strip()}"
-        ) from error
-
-
-def encode_codes(
-    vqvae: VQVAE, log_mel: Float32[np.ndarray, "batch n_mels frames"], device: torch.device
-) -> Int64[np.ndarray, "batch bands steps"]:
-    """Give the codes of segments under a fixed VQ-VAE, in float32."""
-    return vqvae.codes(torch.from_numpy(log_mel).to(device)).cpu().numpy()
-
-
 @torch.no_grad()
 def segment_logits(
     network: TaggingNetwork,
@@ -161,18 +142,18 @@ def segment_logits(
     precision: Precision,
     progress: Callable[[int], None] | None = None,
 ) -> Float32[np.ndarray, "examples tags"]:
-    """Score segments, sharing them between the processes; codes where the VQ-VAE is fixed, else log-mel.
+    """Score segments, sharing them between the processes; codes or readings where the VQ-VAE is fixed, else log-mel.
 
     `progress` is told after each batch how many segments are done.
     """
     was_training = network.training
     network.eval()
-    reads_codes = network.vqvae is not None and network.vqvae.fixed
+    cached = network.vqvae is not None and network.vqvae.fixed
     parts = []
     for positions in positions_in_turn(len(examples), batch_size, machine.processes, machine.process):
         inputs = examples.batch(positions, machine.device).inputs
         with reduced(precision, machine.device):
-            logits = network.logits_from_codes(inputs) if reads_codes else network(inputs).logits
+            logits = network.logits_from_cached(inputs) if cached else network(inputs).logits
         parts.append(logits.float())
         if progress is not None:
             progress(min(len(examples), batch_size * len(parts) * machine.processes))
