@@ -1,11 +1,12 @@
-"""Training beside a plain eager float32 loop, and step 2 on cached codes beside encoding anew in every epoch.
+"""Training beside a plain eager float32 loop, and step 2 on what is kept beside encoding anew in every epoch.
 
     python benchmarks/training.py [--rounds N]
+    python benchmarks/training.py --kept own     the second table alone, of these recipes
 
 The first table is `training_step.py` with and without what Moodbook does for the processor, each step in a process of
 its own: in the precision that suits the processor, denormals flushed, memory kept, beside float32 with none of that.
-The second is one process: the same batch, as large as the recipe has it, its codes given or encoded again by the fixed
-VQ-VAE.
+The second is one process: the same batch, as large as the recipe has it, what is kept of it given (its codes; for
+`own` what the semantic decoder reads from them) or made again by the fixed VQ-VAE.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import torch
 from measuring import Cost, Ratio, Table, hand_over, interleave, median, ratio, timed
 
 from moodbook.features import N_MELS, SEGMENT_FRAMES
+from moodbook.networks.config import SemanticConfig
 from moodbook.networks.tagger import build_network
 from moodbook.training.losses import TaggingLoss
 from moodbook.training.machine import tuned_processor
@@ -30,8 +32,9 @@ from moodbook.training.recipe import read_recipe
 
 STEP = Path(__file__).with_name("training_step.py")
 RECIPE = "open"
-CACHED = ("open", "run-2", "run-4")
-"""The bundled model's head on a narrow VQ-VAE; the paper's GRU and CNN on a fixed one of the full width."""
+KEPT = ("own", "open", "run-2", "run-4")
+"""The bundled model's head on a narrow VQ-VAE, without random crops and with them; the paper's GRU and CNN on a fixed
+one of the full width."""
 N_TAGS = 56
 
 
@@ -65,7 +68,7 @@ def one_step(step: int, *arguments: str) -> Callable[[], Step]:
 
 
 def step_2(name: str) -> tuple[Callable[[], None], Callable[[], None], int]:
-    """Give a training step of step 2 on codes, one on the log-mel that they come from, and the clips of a batch."""
+    """Give a training step of step 2 on what is kept, one on the log-mel that it is of, and the clips of a batch."""
     torch.manual_seed(0)
     recipe = read_recipe(name)
     clips = recipe.step_2.batch_size
@@ -77,24 +80,25 @@ def step_2(name: str) -> tuple[Callable[[], None], Callable[[], None], int]:
     targets = (torch.rand(clips, N_TAGS) < 0.05).float()
     assert network.vqvae is not None
     vqvae = network.vqvae
-    with torch.inference_mode():
-        kept = vqvae.codes(log_mel).clone()
-    codes = torch.from_numpy(kept.numpy().copy())
+    with torch.no_grad():
+        kept = vqvae.codes(log_mel)
+        if isinstance(recipe.classifier, SemanticConfig) and not recipe.step_2.random_crops:
+            kept = vqvae.read(vqvae.quantizer.lookup(kept))
 
     def learn(batch: torch.Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss(batch, targets).total.backward()
         optimizer.step()
 
-    def on_codes() -> None:
-        learn(codes)
+    def on_kept() -> None:
+        learn(kept)
 
     def encoding_anew() -> None:
         with torch.no_grad():
             again = vqvae.codes(log_mel)
         learn(again)
 
-    return on_codes, encoding_anew, clips
+    return on_kept, encoding_anew, clips
 
 
 def _cells(what: str, ours: Cost, other: Cost, faster: Ratio) -> tuple[str, ...]:
@@ -112,7 +116,11 @@ def _cells(what: str, ours: Cost, other: Cost, faster: Ratio) -> tuple[str, ...]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kept", nargs="*", choices=KEPT, help="the second table alone, of these recipes")
     options = parser.parse_args()
+    if options.kept is not None:
+        beside_encoding_anew(options.kept, options.rounds)
+        return
     columns = ("step", "Moodbook, s a clip", "plain loop, s a clip", "times as fast")
     columns += ("Moodbook, s of processor time", "plain loop, s of processor time", "in processor time")
     columns += ("Moodbook, TFLOP/s", "of the matrix peak")
@@ -138,30 +146,35 @@ def main() -> None:
             teraflop_per_second=speed,
             of_matrix_peak=of_peak,
         )
-    columns = ("recipe", "on codes, s a clip", "encoding anew, s a clip", "times as fast")
-    columns += ("on codes, s of processor time", "encoding anew, s of processor time", "in processor time")
+    hand_over(steps, beside_encoding_anew(KEPT, options.rounds))
+
+
+def beside_encoding_anew(names: Sequence[str], rounds: int) -> Table:
+    """Measure step 2 of some recipes on what is kept, and encoding anew."""
+    columns = ("recipe", "on what is kept, s a clip", "encoding anew, s a clip", "times as fast")
+    columns += ("on what is kept, s of processor time", "encoding anew, s of processor time", "in processor time")
     cached = Table("cached-codes", columns).begin()
     with tuned_processor():
-        for name in CACHED:
-            on_codes, encoding_anew, clips = step_2(name)
-            on_codes()
+        for name in names:
+            on_kept, encoding_anew, clips = step_2(name)
+            on_kept()
             encoding_anew()
-            found_2 = interleave({"codes": timed(on_codes), "anew": timed(encoding_anew)}, options.rounds)
-            medians = (median(found_2[side]) for side in ("codes", "anew"))
-            codes, anew = (Cost(cost.seconds / clips, cost.processor_seconds / clips) for cost in medians)
-            faster = ratio(found_2["anew"], found_2["codes"])
+            found_2 = interleave({"kept": timed(on_kept), "anew": timed(encoding_anew)}, rounds)
+            medians = (median(found_2[side]) for side in ("kept", "anew"))
+            kept, anew = (Cost(cost.seconds / clips, cost.processor_seconds / clips) for cost in medians)
+            faster = ratio(found_2["anew"], found_2["kept"])
             cached.add(
-                _cells(f"{name}, {clips} clips a step", codes, anew, faster),
+                _cells(f"{name}, {clips} clips a step", kept, anew, faster),
                 recipe=name,
                 batch=clips,
-                on_codes=codes.seconds,
+                on_kept=kept.seconds,
                 encoding_anew=anew.seconds,
                 ratio=faster.seconds,
-                on_codes_processor=codes.processor_seconds,
+                on_kept_processor=kept.processor_seconds,
                 encoding_anew_processor=anew.processor_seconds,
                 processor_ratio=faster.processor_seconds,
             )
-    hand_over(steps, cached)
+    return cached
 
 
 if __name__ == "__main__":
