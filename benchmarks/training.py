@@ -116,7 +116,7 @@ def _cells(what: str, ours: Cost, other: Cost, faster: Ratio) -> tuple[str, ...]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--kept", nargs="*", choices=KEPT, help="the second table alone, of these recipes")
+    parser.add_argument("--kept", nargs="+", choices=KEPT, help="the second table alone, of these recipes")
     options = parser.parse_args()
     if options.kept is not None:
         beside_encoding_anew(options.kept, options.rounds)

@@ -92,6 +92,7 @@ class TaggingNetwork(nn.Module):
         """
         if not cached.is_floating_point():
             return self.logits_from_codes(cached)
+        self._fixed_vqvae()
         if not isinstance(self.classifier, SemanticClassifier):
             raise ModelError(f"a {self.config.classifier.kind!r} classifier reads codes, not a semantic decoder")
         logits: Tensor = self.classifier(cached)
@@ -104,9 +105,7 @@ class TaggingNetwork(nn.Module):
             DataError: The codes are not of this codebook.
             ModelError: There is no VQ-VAE, or it is still learning and would get no gradient.
         """
-        vqvae = self._vqvae_or_raise()
-        if vqvae.training:
-            raise ModelError("codes give a VQ-VAE that is still learning no gradient; call fix_vqvae() first")
+        vqvae = self._fixed_vqvae()
         return self._classify(codes if self._reads_codes else vqvae.quantizer.lookup(codes))
 
     @property
@@ -118,6 +117,12 @@ class TaggingNetwork(nn.Module):
             inputs = self.vqvae.read(inputs)
         logits: Tensor = self.classifier(inputs)
         return logits
+
+    def _fixed_vqvae(self) -> VQVAE:
+        vqvae = self._vqvae_or_raise()
+        if vqvae.training:
+            raise ModelError("codes give a VQ-VAE that is still learning no gradient; call fix_vqvae() first")
+        return vqvae
 
     def _vqvae_or_raise(self) -> VQVAE:
         if self.vqvae is None:

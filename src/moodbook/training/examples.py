@@ -97,7 +97,7 @@ class Examples:
         if len(inputs) != len(self.inputs):
             raise TrainingError(
                 f"expected {len(self.inputs)} rows, one for each segment, got {len(inputs)}; "
-                "delete the caches of the run and run again"
+                "delete the caches and run again"
             )
         return replace(self, inputs=inputs)
 

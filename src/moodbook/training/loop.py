@@ -316,7 +316,8 @@ class _Training:
         torch.set_rng_state(tensors["random"][machine.process])
         if "device_random" in tensors:
             torch.cuda.set_rng_state(tensors["device_random"][machine.process], machine.device)
-        if "codes" in tensors and machine.is_main:  # The others start from zero: the counts are of all processes.
+        # The others start from zero: the counts are of all processes.
+        if self._codes is not None and "codes" in tensors and machine.is_main:
             self._codes = tensors["codes"].numpy().copy()
         self._epoch = _Epoch(**stored.state["epoch"])
         self._stopping = EarlyStopping(**stored.state["stopping"])

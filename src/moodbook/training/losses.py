@@ -25,7 +25,7 @@ class Losses:
     Args:
         total: What is lowered.
         parts: What it is the sum of, unweighted, by name.
-        codes: The codes of the batch; None without a VQ-VAE.
+        codes: The codes of the batch; None where there are none, or readings in their place.
     """
 
     total: Float[Tensor, ""]

@@ -17,6 +17,7 @@ from jaxtyping import Float32
 
 from moodbook.datasets.cache import CodeCache
 from moodbook.datasets.rowstore import Layout, RowWriter, locked, open_rows, reopen_rows, require_space
+from moodbook.errors import ModelError
 from moodbook.networks.geometry import SEMANTIC_FEATURES, WINDOWS
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.checkpoint import weights_sha256
@@ -57,12 +58,19 @@ class Readings:
             progress: Told of segments done and to do.
 
         Raises:
-            ModelError: The VQ-VAE has no semantic decoder.
-            DataError: The codes are of another codebook, or the disk has no room.
+            ModelError: The VQ-VAE has no semantic decoder, or is not fixed.
+            DataError: A code is not below K, or the disk has no room.
         """
-        reading = {name: value for name, value in vqvae.state_dict().items() if name.startswith("semantic.")}
-        floats = {name: value.cpu() for name, value in reading.items() if value.is_floating_point()}
-        key = hashlib.sha256(json.dumps(["readings", _VERSION, codes.key, weights_sha256(floats)]).encode()).hexdigest()
+        if not vqvae.fixed:
+            raise ModelError("a VQ-VAE that is still learning reads otherwise each time; call fix() first")
+        reading = {
+            name: value
+            for name, value in vqvae.state_dict().items()
+            if name.startswith("semantic.") and value.is_floating_point()
+        }
+        key = hashlib.sha256(
+            json.dumps(["readings", _VERSION, codes.key, weights_sha256(reading)]).encode()
+        ).hexdigest()
         place = Path(folder) / f"readings-{key[:16]}"
         with locked(place):
             stored = reopen_rows(place, key)
@@ -85,6 +93,8 @@ def _compute(
     with RowWriter(place, layout) as writer, torch.no_grad():
         total = len(codes)
         require_space(place, (total - writer.rows) * layout.row_bytes, f"what is read of {total} segments")
+        if progress:
+            progress(writer.rows, total)
         while writer.rows < total:
             batch = torch.from_numpy(codes.codes[writer.rows : writer.rows + batch_size].astype(np.int64)).to(device)
             writer.append(vqvae.read(vqvae.quantizer.lookup(batch)).cpu().numpy(), None)

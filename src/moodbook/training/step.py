@@ -27,7 +27,7 @@ class TrainingStep(ABC):
         loss: The module that turns inputs and targets into `Losses`; its `network` is what learns, and its
             `part_names` are the names of the losses' parts.
         examples: What is learned from.
-        codebook_size: K; None without a VQ-VAE.
+        codebook_size: K; None where no codes go by: without a VQ-VAE, and on readings.
         watched: Name of the validation figure that early stopping watches.
     """
 
