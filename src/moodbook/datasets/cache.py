@@ -23,10 +23,9 @@ from moodbook.datasets.rowstore import (
     Layout,
     RowWriter,
     StoredRows,
-    locked,
     open_rows,
-    reopen_rows,
     require_space,
+    stored_rows,
 )
 from moodbook.datasets.segmenting import SegmentRules, compute_in_order, expected_segments
 from moodbook.errors import DataError
@@ -119,12 +118,8 @@ class FeatureCache(_Cache):
         rules = SegmentRules(feature_config, segments, short_tracks)
         key = _features_key(tracks, rules)
         place = Path(folder) / f"log-mel-{key[:_KEY_DIGITS]}"
-        with locked(place):
-            cached = reopen_rows(place, key)
-            if cached is None:
-                layout = Layout(key, (N_MELS, SEGMENT_FRAMES), np.dtype("<f2"))
-                _build_features(tracks, place, layout, rules, workers, progress)
-                cached = open_rows(place, verify=False)
+        layout = Layout(key, (N_MELS, SEGMENT_FRAMES), np.dtype("<f2"))
+        cached = stored_rows(place, key, lambda: _build_features(tracks, place, layout, rules, workers, progress))
         return cls._from_rows(place, cached)
 
     @classmethod
@@ -184,12 +179,12 @@ class CodeCache(_Cache):
         """
         key = _hash_json(["codes", 1, features.key, weights_sha256, bands])
         place = Path(folder) / f"codes-{key[:_KEY_DIGITS]}"
-        with locked(place):
-            cached = reopen_rows(place, key)
-            if cached is None:
-                layout = Layout(key, (bands, LATENT_FRAMES), np.dtype("<i2"))
-                _build_codes(features, place, layout, encode, weights_sha256, batch_size, progress)
-                cached = open_rows(place, verify=False)
+        layout = Layout(key, (bands, LATENT_FRAMES), np.dtype("<i2"))
+        cached = stored_rows(
+            place,
+            key,
+            lambda: _build_codes(features, place, layout, encode, weights_sha256, batch_size, progress),
+        )
         return cls._from_rows(place, cached)
 
     @classmethod

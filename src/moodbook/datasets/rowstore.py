@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -239,7 +239,26 @@ def open_rows(folder: Path, *, verify: bool = True) -> StoredRows:
     return StoredRows(manifest, rows)
 
 
-def reopen_rows(folder: Path, key: str) -> StoredRows | None:
+def stored_rows(folder: Path, key: str, compute: Callable[[], None]) -> StoredRows:
+    """Open a cache, computing what is missing of it; other processes wait, and find it done.
+
+    Args:
+        folder: The cache's own folder.
+        key: What the rows are made from.
+        compute: Writes and finishes the rows of that key in that folder (`RowWriter`), going on from what is there.
+
+    Raises:
+        DataError: The folder cannot be written to.
+    """
+    with locked(folder):
+        stored = _reopen_rows(folder, key)
+        if stored is None:
+            compute()
+            stored = open_rows(folder, verify=False)
+        return stored
+
+
+def _reopen_rows(folder: Path, key: str) -> StoredRows | None:
     """Open what is there and whole; a finished cache that is damaged or not this one is removed."""
     if not (folder / MANIFEST).exists():
         return None

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float32
 
 from moodbook.datasets.cache import CodeCache
-from moodbook.datasets.rowstore import Layout, RowWriter, locked, open_rows, reopen_rows, require_space
+from moodbook.datasets.rowstore import Layout, RowWriter, require_space, stored_rows
 from moodbook.errors import ModelError
 from moodbook.networks.geometry import SEMANTIC_FEATURES, WINDOWS
 from moodbook.networks.vqvae import VQVAE
@@ -72,13 +72,9 @@ class Readings:
             json.dumps(["readings", _VERSION, codes.key, weights_sha256(reading)]).encode()
         ).hexdigest()
         place = Path(folder) / f"readings-{key[:16]}"
-        with locked(place):
-            stored = reopen_rows(place, key)
-            if stored is None:
-                layout = Layout(key, (WINDOWS, SEMANTIC_FEATURES), np.dtype("<f4"))
-                _compute(codes, vqvae, place, layout, batch_size, progress)
-                stored = open_rows(place, verify=False)
-            return cls(place, stored.rows)
+        layout = Layout(key, (WINDOWS, SEMANTIC_FEATURES), np.dtype("<f4"))
+        stored = stored_rows(place, key, lambda: _compute(codes, vqvae, place, layout, batch_size, progress))
+        return cls(place, stored.rows)
 
 
 def _compute(

@@ -22,7 +22,7 @@ from jaxtyping import Float16
 from moodbook import audio
 from moodbook.datasets.cache import FeatureCache
 from moodbook.datasets.dataset import Track
-from moodbook.datasets.rowstore import Layout, RowWriter, locked, open_rows, reopen_rows, require_space
+from moodbook.datasets.rowstore import Layout, RowWriter, require_space, stored_rows
 from moodbook.errors import TrainingError
 from moodbook.features import HOP_LENGTH, SAMPLE_RATE, SEGMENT_FRAMES
 from moodbook.processors import usable_processors
@@ -74,12 +74,9 @@ class TeacherHearing:
         key = hashlib.sha256(json.dumps(["teacher", _VERSION, ROW_FRAMES, features.key]).encode()).hexdigest()
         place = Path(folder) / f"teacher-{key[:16]}"
         layout = Layout(key, (ROW_FRAMES, N_MELS), np.dtype("<f2"))
-        with locked(place):
-            stored = reopen_rows(place, key)
-            if stored is None:
-                _compute(features, {track.track_id: track for track in tracks}, place, layout, progress)
-                stored = open_rows(place, verify=False)
-            return cls(place, stored.rows)
+        by_id = {track.track_id: track for track in tracks}
+        stored = stored_rows(place, key, lambda: _compute(features, by_id, place, layout, progress))
+        return cls(place, stored.rows)
 
 
 def stretch(hearing: Float16[np.ndarray, "rows 1488 96"], first_frame: int) -> Float16[np.ndarray, "1488 96"]:
