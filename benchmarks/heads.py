@@ -27,7 +27,6 @@ from moodbook.datasets import Dataset
 from moodbook.datasets.cache import CodeCache, FeatureCache
 from moodbook.evaluation.metrics import pr_auc, roc_auc
 from moodbook.features import DEFAULT_FEATURES
-from moodbook.networks.geometry import SEMANTIC_FEATURES
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.cached import encode_codes
 from moodbook.training.checkpoint import weights_sha256
@@ -41,10 +40,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class Pooled(nn.Module):
     """Statistics of the windows -> batch norm -> dropout -> tags, with a hidden layer or none."""
 
-    def __init__(self, n_tags: int, *, spread: bool = False, largest: bool = False, hidden: int = 0) -> None:
+    def __init__(
+        self, n_tags: int, features: int, *, spread: bool = False, largest: bool = False, hidden: int = 0
+    ) -> None:
         super().__init__()
         self.spread, self.largest = spread, largest
-        features = SEMANTIC_FEATURES * (1 + spread + largest)
+        features *= 1 + spread + largest
         self.norm, self.dropout = nn.BatchNorm1d(features, affine=False), nn.Dropout(0.2)
         self.hidden = nn.Linear(features, hidden) if hidden else None
         self.output = nn.Linear(hidden or features, n_tags)
@@ -72,11 +73,11 @@ class Attention(nn.Module):
         and no gate.
     """
 
-    def __init__(self, n_tags: int) -> None:
+    def __init__(self, n_tags: int, features: int) -> None:
         super().__init__()
-        self.norm, self.dropout = nn.BatchNorm1d(SEMANTIC_FEATURES, affine=False), nn.Dropout(0.2)
-        self.attention = nn.Linear(SEMANTIC_FEATURES, n_tags)
-        self.output = nn.Linear(SEMANTIC_FEATURES, n_tags)
+        self.norm, self.dropout = nn.BatchNorm1d(features, affine=False), nn.Dropout(0.2)
+        self.attention = nn.Linear(features, n_tags)
+        self.output = nn.Linear(features, n_tags)
         nn.init.zeros_(self.attention.weight)
 
     def forward(self, windows: Tensor, heard: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ class Head:
     """One dial turned: what is built, what is lowered, and whether tracks are mixed in pairs."""
 
     title: str
-    build: Callable[[int], nn.Module]
+    build: Callable[[int, int], nn.Module]
     loss: Loss = functional.binary_cross_entropy_with_logits
     mixed: bool = False
     rate: float = 1e-3
@@ -114,19 +115,21 @@ class Head:
 
 HEADS = {
     "mean": Head("mean over the windows, one dense layer (ours)", Pooled),
-    "spread": Head("mean and spread", lambda n: Pooled(n, spread=True)),
-    "largest": Head("mean and maximum", lambda n: Pooled(n, largest=True)),
+    "spread": Head("mean and spread", lambda n, f: Pooled(n, f, spread=True)),
+    "largest": Head("mean and maximum", lambda n, f: Pooled(n, f, largest=True)),
     "attention": Head("attention over the windows, one a tag", Attention),
-    "hidden": Head("a hidden layer of 128", lambda n: Pooled(n, hidden=128)),
+    "hidden": Head("a hidden layer of 128", lambda n, f: Pooled(n, f, hidden=128)),
     "asymmetric": Head("asymmetric loss", Pooled, asymmetric),
     "mixup": Head("mixup of tracks", Pooled, mixed=True),
-    "spread-mixup": Head("mean and spread, mixup", lambda n: Pooled(n, spread=True), mixed=True),
-    "hidden-asymmetric": Head("a hidden layer of 128, asymmetric loss", lambda n: Pooled(n, hidden=128), asymmetric),
-    "hidden-mixup": Head(
-        "a hidden layer of 128, asymmetric loss, mixup", lambda n: Pooled(n, hidden=128), asymmetric, mixed=True
+    "spread-mixup": Head("mean and spread, mixup", lambda n, f: Pooled(n, f, spread=True), mixed=True),
+    "hidden-asymmetric": Head(
+        "a hidden layer of 128, asymmetric loss", lambda n, f: Pooled(n, f, hidden=128), asymmetric
     ),
-    "hidden-32": Head("a hidden layer of 32, asymmetric loss", lambda n: Pooled(n, hidden=32), asymmetric),
-    "hidden-512": Head("a hidden layer of 512, asymmetric loss", lambda n: Pooled(n, hidden=512), asymmetric),
+    "hidden-mixup": Head(
+        "a hidden layer of 128, asymmetric loss, mixup", lambda n, f: Pooled(n, f, hidden=128), asymmetric, mixed=True
+    ),
+    "hidden-32": Head("a hidden layer of 32, asymmetric loss", lambda n, f: Pooled(n, f, hidden=32), asymmetric),
+    "hidden-512": Head("a hidden layer of 512, asymmetric loss", lambda n, f: Pooled(n, f, hidden=512), asymmetric),
     "slow": Head("rate 3e-4", Pooled, rate=3e-4),
     "fast": Head("rate 3e-3", Pooled, rate=3e-3),
 }
@@ -177,7 +180,7 @@ def train(head: Head, splits: dict[str, Read], seed: int) -> tuple[tuple[float, 
     """Train a head; give the validation figures of its best epoch and what it says of the test tracks."""
     torch.manual_seed(seed)
     learned, watched = splits["train"], splits["validation"]
-    network = head.build(learned.truth.shape[1])
+    network = head.build(learned.truth.shape[1], learned.windows.shape[2])
     share = (learned.truth.sum(dim=0) + 0.5) / (len(learned.truth) + 1)
     nn.init.zeros_(network.output.weight)
     with torch.no_grad():

@@ -45,7 +45,6 @@ from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, read_recipe
 from moodbook.training.reproduce import reproduce
 from moodbook.training.teacher.hearing import TeacherHearing
-from moodbook.training.teacher.musicnn import load_musicnn
 from moodbook.training.teacher.teacher import Teacher
 
 SHARED = Path(os.environ.get("MOODBOOK_SHARED", Path(__file__).parents[2] / "shared")) / "data"
@@ -174,7 +173,7 @@ def musicnn_embedding(dataset: Dataset, work: Path) -> dict[str, np.ndarray]:
     place = work / "musicnn" / f"{features.key}.npy"
     if not place.is_file():
         hearing = TeacherHearing.build(features, dataset.tracks, work / "cache").log_mel
-        teacher = Teacher(load_musicnn())
+        teacher = Teacher.load("musicnn")
         said = [teacher(torch.from_numpy(np.array(heard))[None])[0].numpy() for heard in hearing]
         place.parent.mkdir(parents=True, exist_ok=True)
         np.save(place, np.stack(said))

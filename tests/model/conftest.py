@@ -24,6 +24,7 @@ from moodbook.networks.tagger import TaggingNetwork, build_network
 
 N_TAGS = 5
 TYPE_1 = VQVAEConfig(width=8, codebook_size=16)
+TELLING = {"semantic_width": 12, "semantic_features": 20}
 TYPE_2 = VQVAEConfig(width=8, codebook_size=16, type=2)
 GRU = GRUConfig(hidden=6, dense=(8, 5))
 CNN = CNNConfig(channels=2, hidden=8, dense=6)
@@ -45,7 +46,7 @@ SYSTEMS = {
     ),
     "cnn, odd width": NetworkConfig(vqvae=VQVAEConfig(width=5, codebook_size=7, type=2), classifier=CNN),
     "statistics": NetworkConfig(vqvae=TYPE_1, classifier=StatisticsConfig()),
-    "semantic": NetworkConfig(vqvae=TYPE_1.model_copy(update={"semantic_width": 12}), classifier=SemanticConfig()),
+    "semantic": NetworkConfig(vqvae=TYPE_1.model_copy(update=TELLING), classifier=SemanticConfig()),
     "statistics, type 2": NetworkConfig(vqvae=TYPE_2, classifier=StatisticsConfig()),
     "vggish on latents": NetworkConfig(vqvae=TYPE_1, classifier=VGGISH.model_copy(update={"input": "latents"})),
     "vggish on log-mel": NetworkConfig(classifier=VGGISH),

@@ -22,6 +22,7 @@ from moodbook.networks.config import (
 from moodbook.networks.vqvae import VQVAE
 
 NARROW = VQVAEConfig(width=8, codebook_size=16)
+TELLING = {"semantic_width": 12, "semantic_features": 20}
 NARROW_GRU = GRUConfig(hidden=6, dense=(8, 5))
 NARROW_CNN = CNNConfig(channels=2, hidden=8, dense=6)
 NARROW_VGGISH = VGGishConfig(maps=(3, 4, 4, 4, 3))
@@ -39,7 +40,8 @@ SYSTEMS = {
     ),
     "statistics": NetworkConfig(vqvae=NARROW, classifier=StatisticsConfig()),
     "semantic": NetworkConfig(
-        vqvae=NARROW.model_copy(update={"semantic_width": 12}), classifier=SemanticConfig(dropout=0.1)
+        vqvae=NARROW.model_copy(update=TELLING),
+        classifier=SemanticConfig(dropout=0.1),
     ),
     "vggish-latents": NetworkConfig(vqvae=NARROW, classifier=NARROW_VGGISH.model_copy(update={"input": "latents"})),
     "vggish": NetworkConfig(classifier=NARROW_VGGISH),

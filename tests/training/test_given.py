@@ -14,8 +14,11 @@ from moodbook.datasets import Dataset
 from moodbook.errors import DataError, ModelError, TrainingError
 from moodbook.model.bundle import read_bundle, write_bundle
 from moodbook.training import table_2
+from moodbook.training.given import fits
 from moodbook.training.recipe import Recipe, read_recipe
 from moodbook.training.reproduce import reproduce, train_tagger, train_vqvae
+from moodbook.training.run_folder import STEP_1
+from moodbook.training.step import SUMMARY
 
 
 def short(recipe: Recipe, **settings: object) -> Recipe:
@@ -59,6 +62,16 @@ def test_a_models_folder_is_taken_like_the_step_1_that_it_came_from(
     assert second.codebook == first.codebook
     # The same weights give the same codes: they were not made again.
     assert len(list((tmp_path / "cache").glob("codes-*"))) == 1
+
+    # A step 1 of an older version, before a dial was there, is still one of this VQ-VAE.
+    summary = tmp_path / "first" / STEP_1 / SUMMARY
+    record = json.loads(summary.read_text())
+    del record["identity"]["recipe"]["vqvae"]["semantic_features"]
+    summary.write_text(json.dumps(record))
+    assert fits(recipe, tmp_path / "first")
+    record["identity"]["recipe"]["vqvae"]["width"] += 1
+    summary.write_text(json.dumps(record))
+    assert not fits(recipe, tmp_path / "first")
 
 
 def test_a_model_that_cannot_stand_for_a_step_1_is_refused(

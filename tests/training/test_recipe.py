@@ -27,6 +27,7 @@ OURS = {
     "calibrate",
     "decision_precision",
     "semantic_width",
+    "semantic_features",
     "schedule",
     "augment",
 }
@@ -167,6 +168,15 @@ WRONG = {
     ),
     'name = "x"\n[classifier]\nkind = "popularity"\n[vqvae]': (
         "classifier 'popularity' reads no latents: drop [vqvae], pretrained, [step_1] and step_2.update_vqvae"
+    ),
+    f'name = "x"\n{GRU}teacher = "musicnn"': (
+        "step_1.teacher teaches a semantic decoder: set vqvae.semantic_width (256, say)"
+    ),
+    'name = "x"\n[classifier]\nkind = "gru"\n[vqvae]\nsemantic_width = 8\n[step_1]\nteacher = "two-musicnn"': (
+        "step_1.teacher 'two-musicnn' says 400 numbers of each window: set vqvae.semantic_features = 400"
+    ),
+    'name = "x"\n[classifier]\nkind = "gru"\n[vqvae]\nsemantic_width = 8\n[step_1]': (
+        "a semantic decoder learns from a teacher: set step_1.teacher, or semantic_width = 0"
     ),
     f'name = "x"\n{GRU}random_crops = true': (
         'random_crops have nothing to choose from in a first segment: set data.segments = "all"'

@@ -32,7 +32,6 @@ from moodbook.networks.geometry import (
     RESIDUAL,
     RESIDUAL_BLOCKS,
     SEMANTIC_BLOCKS,
-    SEMANTIC_FEATURES,
     SEMANTIC_KERNEL,
     SPREAD_EPSILON,
     TEMPORAL_KERNELS,
@@ -292,7 +291,7 @@ def _semantic_decoder(sequence: Node, weights: Weights, batch: int) -> Node:
     pooled = ops.concat([ops.reduce_max(windows, within), ops.reduce_mean(windows, within)], 1)
     pooled = _reshape(ops.transpose(pooled, _integers(0, 2, 1)), (batch * WINDOWS, 2 * width))
     dense = ops.relu(_batch_norm(_dense(pooled, weights, f"{part}.hidden"), weights, f"{part}.hidden_norm"))
-    return _reshape(_dense(dense, weights, f"{part}.output"), (batch, WINDOWS, SEMANTIC_FEATURES))
+    return _reshape(_dense(dense, weights, f"{part}.output"), (batch, WINDOWS, -1))
 
 
 def _vggish(image: Node, size: tuple[int, int], weights: Weights, batch: int) -> Node:

@@ -28,7 +28,6 @@ from moodbook.networks.geometry import (
     RESIDUAL,
     RESIDUAL_BLOCKS,
     SEMANTIC_BLOCKS,
-    SEMANTIC_FEATURES,
     SEMANTIC_KERNEL,
     STATISTICS,
     TEMPORAL_KERNELS,
@@ -120,8 +119,8 @@ def _weights(
         yield from _cnn_classifier(dials, vqvae, n_tags)
     elif isinstance(dials, StatisticsConfig) and vqvae is not None:
         yield from _normed_line(STATISTICS * vqvae.features, n_tags)
-    elif isinstance(dials, SemanticConfig):
-        yield from _normed_line(SEMANTIC_FEATURES, n_tags)
+    elif isinstance(dials, SemanticConfig) and vqvae is not None:
+        yield from _normed_line(vqvae.semantic_features, n_tags)
     elif isinstance(dials, VGGishConfig):
         yield from _vggish(dials, n_tags)
     else:
@@ -148,7 +147,7 @@ def _semantic_decoder(config: VQVAEConfig) -> Iterator[tuple[str, Shape]]:
         yield from _norm(f"{part}.norms.{index}", width)
     yield from _affine(f"{part}.hidden", (width, 2 * width))
     yield from _norm(f"{part}.hidden_norm", width)
-    yield from _affine(f"{part}.output", (SEMANTIC_FEATURES, width))
+    yield from _affine(f"{part}.output", (config.semantic_features, width))
 
 
 def _chain(part: str, rows: tuple[Convolution, ...], maps: tuple[int, int, int]) -> Iterator[tuple[str, Shape]]:

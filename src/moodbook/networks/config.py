@@ -38,6 +38,8 @@ class VQVAEConfig(Config):
     semantic_width: int = Field(0, ge=0, le=4096)
     """Maps of the semantic decoder, which reads from the codes what a teacher says of the music; it wants
     ``step_1.teacher``. 0: there is none, as in the paper."""
+    semantic_features: int = Field(200, ge=1, le=4096)
+    """Numbers that the semantic decoder gives a window of 2.97 s: as many as its teacher says."""
 
     @property
     def bands(self) -> int:

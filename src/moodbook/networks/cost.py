@@ -26,7 +26,6 @@ from moodbook.networks.geometry import (
     RESIDUAL,
     RESIDUAL_BLOCKS,
     SEMANTIC_BLOCKS,
-    SEMANTIC_FEATURES,
     SEMANTIC_KERNEL,
     STATISTICS,
     TEMPORAL_KERNELS,
@@ -129,7 +128,7 @@ def _semantic(config: VQVAEConfig) -> _Cost:
     cost = _convolution(config.features, width, (1, 1), (1, steps)) + _norm(width)
     for block in range(SEMANTIC_BLOCKS):
         cost += _convolution(width, width, (1, SEMANTIC_KERNEL), (1, steps >> block)) + _norm(width)
-    for inputs, outputs in ((2 * width, width), (width, SEMANTIC_FEATURES)):
+    for inputs, outputs in ((2 * width, width), (width, config.semantic_features)):
         cost += _convolution(inputs, outputs, (1, 1), (1, WINDOWS))
     return cost + _norm(width)
 
@@ -178,8 +177,8 @@ def _classifier(config: NetworkConfig, n_tags: int) -> _Cost:
         return _cnn_classifier(dials, vqvae, n_tags)
     if isinstance(dials, StatisticsConfig) and vqvae:
         return _dense(STATISTICS * vqvae.features, n_tags)
-    if isinstance(dials, SemanticConfig):
-        return _dense(SEMANTIC_FEATURES, n_tags)
+    if isinstance(dials, SemanticConfig) and vqvae:
+        return _dense(vqvae.semantic_features, n_tags)
     if isinstance(dials, VGGishConfig):
         return _vggish(dials, (vqvae.features, LATENT_FRAMES) if vqvae else (N_MELS, SEGMENT_FRAMES), n_tags)
     return _Cost()

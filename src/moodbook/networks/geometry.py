@@ -29,9 +29,6 @@ WINDOWS = 8
 """Windows of a segment (128 frames, 2.97 s, 64 latent steps each) for each of which the semantic decoder gives one
 vector."""
 
-SEMANTIC_FEATURES = 200
-"""Numbers that the semantic decoder gives a window: those of musicnn's last hidden layer."""
-
 SEMANTIC_KERNEL = 5
 """Steps that each convolution of the semantic decoder spans."""
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from moodbook.errors import DataError
 from moodbook.networks.config import SemanticConfig, VQVAEConfig
-from moodbook.networks.geometry import SEMANTIC_BLOCKS, SEMANTIC_FEATURES, SEMANTIC_KERNEL, WINDOWS
+from moodbook.networks.geometry import SEMANTIC_BLOCKS, SEMANTIC_KERNEL, WINDOWS
 from moodbook.networks.quantizer import latent_sequence
 
 
@@ -20,7 +20,7 @@ class SemanticDecoder(nn.Module):
     both teach the encoder. It is trained to give a teacher's embedding at mean 0 and variance 1.
 
     Args:
-        config: Gives its maps (`semantic_width`) and the latents that it reads.
+        config: Gives its maps (`semantic_width`), what it tells (`semantic_features`) and the latents that it reads.
 
     Source:
         Ours. That codes should tell a teacher's view as well as the sound: Zhang et al., SpeechTokenizer, 2023,
@@ -39,7 +39,7 @@ class SemanticDecoder(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(SEMANTIC_BLOCKS))
         self.hidden = nn.Linear(2 * width, width)
         self.hidden_norm = nn.BatchNorm1d(width)
-        self.output = nn.Linear(width, SEMANTIC_FEATURES)
+        self.output = nn.Linear(width, config.semantic_features)
 
     def forward(
         self, latents: Float[Tensor, "batch width bands steps"]
@@ -65,7 +65,7 @@ class SemanticDecoder(nn.Module):
         pooled = torch.cat([windows.amax(dim=3), windows.mean(dim=3)], dim=1).transpose(1, 2)  # batch, windows, 2 width
         dense = functional.relu(self.hidden_norm(self.hidden(pooled.flatten(0, 1))))
         told: Tensor = self.output(dense)
-        return told.reshape(batch, WINDOWS, SEMANTIC_FEATURES).float()
+        return told.reshape(batch, WINDOWS, self.vqvae_config.semantic_features).float()
 
 
 class SemanticClassifier(nn.Module):
@@ -73,15 +73,16 @@ class SemanticClassifier(nn.Module):
 
     Args:
         config: The dials of the classifier.
+        features: Numbers that the semantic decoder gives a window.
         n_tags: Number of tags.
     """
 
-    def __init__(self, config: SemanticConfig, n_tags: int) -> None:
+    def __init__(self, config: SemanticConfig, features: int, n_tags: int) -> None:
         super().__init__()
         self.config = config
-        self.norm = nn.BatchNorm1d(SEMANTIC_FEATURES, affine=False)
+        self.norm = nn.BatchNorm1d(features, affine=False)
         self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(SEMANTIC_FEATURES, n_tags)
+        self.output = nn.Linear(features, n_tags)
 
     def forward(self, read: Float[Tensor, "batch windows semantic_features"]) -> Float[Tensor, "batch tags"]:
         """Classify what was read.

@@ -162,8 +162,8 @@ def _classifier(
         return CNNClassifier(dials, vqvae, n_tags)
     if isinstance(dials, StatisticsConfig) and vqvae is not None:
         return StatisticsClassifier(dials, vqvae, n_tags)
-    if isinstance(dials, SemanticConfig):
-        return SemanticClassifier(dials, n_tags)
+    if isinstance(dials, SemanticConfig) and vqvae is not None:
+        return SemanticClassifier(dials, vqvae.semantic_features, n_tags)
     if isinstance(dials, VGGishConfig):
         return VGGish(dials, vqvae, n_tags)
     raise ModelError(f"there is no network for classifier {dials.kind!r}")

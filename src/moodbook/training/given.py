@@ -126,7 +126,11 @@ def _reading(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reading_there(given: str | Path, model: Bundle | None) -> dict[str, Any]:
     if model is None:
-        return _reading(_summary(_step_folder(given)).identity.get("recipe", {}))
+        recorded = _reading(_summary(_step_folder(given)).identity.get("recipe", {}))
+        if recorded["vqvae"] is not None:
+            # A step that an older version trained does not name the dials that came later: they were at their defaults.
+            recorded["vqvae"] = VQVAEConfig().model_dump(mode="json") | recorded["vqvae"]
+        return recorded
     network, features = model.network.model_dump(mode="json"), model.features.model_dump(mode="json")
     return _reading({**network, "features": features})
 

@@ -18,7 +18,7 @@ from jaxtyping import Float32
 from moodbook.datasets.cache import CodeCache
 from moodbook.datasets.rowstore import Layout, RowWriter, require_space, stored_rows
 from moodbook.errors import ModelError
-from moodbook.networks.geometry import SEMANTIC_FEATURES, WINDOWS
+from moodbook.networks.geometry import WINDOWS
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.checkpoint import weights_sha256
 
@@ -36,7 +36,7 @@ class Readings:
     """
 
     folder: Path
-    windows: Float32[np.ndarray, "rows 8 200"]
+    windows: Float32[np.ndarray, "rows windows semantic_features"]
 
     @classmethod
     def build(
@@ -72,7 +72,7 @@ class Readings:
             json.dumps(["readings", _VERSION, codes.key, weights_sha256(reading)]).encode()
         ).hexdigest()
         place = Path(folder) / f"readings-{key[:16]}"
-        layout = Layout(key, (WINDOWS, SEMANTIC_FEATURES), np.dtype("<f4"))
+        layout = Layout(key, (WINDOWS, vqvae.config.semantic_features), np.dtype("<f4"))
         stored = stored_rows(place, key, lambda: _compute(codes, vqvae, place, layout, batch_size, progress))
         return cls(place, stored.rows)
 

@@ -26,6 +26,7 @@ from moodbook.networks.config import (
     VGGishConfig,
     VQVAEConfig,
 )
+from moodbook.training.teacher.names import TeacherName, features_said
 
 
 class DataRules(Config):
@@ -74,10 +75,11 @@ class Step1Config(StepConfig):
     gradient: Literal["straight-through", "rotation"] = "straight-through"
     """How a gradient passes the quantizer. straight-through, as the paper: as it is. rotation: turned and scaled as the
     latent is on its way to its codebook vector (`moodbook.networks.quantizer.rotated`)."""
-    teacher: Literal["musicnn"] | None = None
-    """A network whose embedding of every 3 seconds the codes must tell, beside the sound: the semantic decoder
-    (``vqvae.semantic_width``) learns to read it from them; early stopping watches its error instead. None, as the
-    authors: the sound alone."""
+    teacher: TeacherName | None = None
+    """What says of every 3 seconds what the codes must tell, beside the sound: the semantic decoder
+    (``vqvae.semantic_width``) learns to read it from them; early stopping watches its error instead. musicnn: the
+    embedding of the network that learned from the Million Song Dataset. two-musicnn: behind it that of the one that
+    learned from MagnaTagATune; wants ``vqvae.semantic_features = 400``. None, as the authors: the sound alone."""
     teacher_weight: float = Field(0.1, gt=0)
     """Weight of the semantic decoder's mean squared error, where there is a teacher; predicting its mean costs 1."""
     augment: bool = False
@@ -157,10 +159,16 @@ class Recipe(Config):
         if isinstance(self.classifier, SemanticConfig) and not (self.vqvae and self.vqvae.semantic_width):
             raise ValueError("classifier 'semantic' reads what a semantic decoder tells: set vqvae.semantic_width")
         if self.vqvae is not None and self.step_1 is not None:
-            taught = self.step_1.teacher is not None
-            if taught and not self.vqvae.semantic_width:
-                raise ValueError("step_1.teacher teaches a semantic decoder: set vqvae.semantic_width (256, say)")
-            if self.vqvae.semantic_width and not taught:
+            teacher = self.step_1.teacher
+            if teacher is not None:
+                if not self.vqvae.semantic_width:
+                    raise ValueError("step_1.teacher teaches a semantic decoder: set vqvae.semantic_width (256, say)")
+                if self.vqvae.semantic_features != features_said(teacher):
+                    raise ValueError(
+                        f"step_1.teacher {teacher!r} says {features_said(teacher)} numbers of each window: set "
+                        f"vqvae.semantic_features = {features_said(teacher)}"
+                    )
+            elif self.vqvae.semantic_width:
                 raise ValueError("a semantic decoder learns from a teacher: set step_1.teacher, or semantic_width = 0")
         if self.presence is not None and self.vqvae is None:
             raise ValueError("[presence] is learned from latents, and the recipe has no [vqvae]: drop it")

@@ -21,6 +21,9 @@ from moodbook.training.step import StepSummary
 
 RESAMPLES = 1000
 """Bootstrap resamples behind an interval."""
+FEW_TRACKS = 20
+"""With fewer test tracks an interval of this kind is a tenth too narrow or more: ``t / z * sqrt(n / (n - 1))`` is 1.10
+for 20, 1.3 for 8 and 2.7 for 3 (T. Hesterberg: What Teachers Should Know About the Bootstrap, 2015)."""
 AVERAGES = ("macro", "micro")
 FIGURES = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "precision": "precision", "recall": "recall", "f_score": "F-score"}
 """The figures of an average, as the report prints them."""
@@ -136,6 +139,11 @@ class Report:
             "",
             f"In brackets: {LEVEL:.0%} intervals, bootstrap over {self.drawn}. Thresholds: fitted on {self.fitted_on}.",
         ]
+        if self.intervals and self.tracks["test"] < FEW_TRACKS:
+            lines.append(
+                f"Note: from {self.tracks['test']} test tracks an interval comes out too narrow, and a figure says "
+                f"little; score {FEW_TRACKS} or more."
+            )
         error = figure_and_interval(self.calibration_error, self.calibration_interval)
         lines.append(f"Expected calibration error on test: {error}.")
         if self.codebook is not None:

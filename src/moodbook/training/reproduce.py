@@ -39,7 +39,7 @@ from moodbook.training.run_folder import (
 )
 from moodbook.training.step import CHECKPOINT_SECONDS, StepSummary
 from moodbook.training.tagger import LearnedTagger, popularity
-from moodbook.training.teacher.musicnn import CREDIT as TEACHER_CREDIT
+from moodbook.training.teacher.names import credit
 
 POPULARITY_THRESHOLD = 0.5
 """The popularity baseline says 1 or 0: it decides the tag it says 1 to, as its published decisions do."""
@@ -309,7 +309,7 @@ def _credits(recipe: Recipe, dataset: Dataset, model: Bundle | None) -> tuple[st
                 f"Step 1 learned from '{other.source.name}': {other.source.citation} {other.source.licence}."
             )
         if recipe.step_1.teacher is not None:
-            credits.append(TEACHER_CREDIT)
+            credits.append(credit(recipe.step_1.teacher))
     return tuple(credit for credit in dict.fromkeys(credits) if credit)
 
 

@@ -16,7 +16,6 @@ from moodbook.training.machine import Machine, Precision, reduced
 from moodbook.training.order import share_of_process, step_seed
 from moodbook.training.recipe import Step1Config
 from moodbook.training.step import TrainingStep
-from moodbook.training.teacher.musicnn import load_musicnn
 from moodbook.training.teacher.teacher import Teacher
 
 
@@ -59,7 +58,7 @@ class Step1(TrainingStep):
         if dials.codebook == "averages":
             self.network.quantizer.codebook.requires_grad_(False)
             averages = CodebookAverages(config)
-        teacher = Teacher(load_musicnn()) if dials.teacher == "musicnn" else None
+        teacher = None if dials.teacher is None else Teacher.load(dials.teacher)
         self.watched = "reconstruction" if teacher is None else "teacher"
         self.loss = ReconstructionLoss(self.network, teacher, dials.teacher_weight, dials.augment, averages)
         self.codebook_size = config.codebook_size

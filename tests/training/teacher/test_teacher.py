@@ -19,11 +19,11 @@ from moodbook.datasets import Dataset
 from moodbook.datasets.cache import FeatureCache
 from moodbook.errors import ModelError, TrainingError
 from moodbook.features import DEFAULT_FEATURES
-from moodbook.networks.config import VQVAEConfig
+from moodbook.model.bundle import read_bundle
+from moodbook.networks.config import SemanticConfig, VQVAEConfig
 from moodbook.networks.geometry import WINDOWS
 from moodbook.tags import TagSet
 from moodbook.training import experiment as experiment_module
-from moodbook.training import vqvae as vqvae_module
 from moodbook.training.experiment import Experiment
 from moodbook.training.losses import ReconstructionLoss
 from moodbook.training.machine import Machine
@@ -32,8 +32,10 @@ from moodbook.training.recipe import Recipe
 from moodbook.training.reproduce import reproduce
 from moodbook.training.step import read_weights
 from moodbook.training.teacher import musicnn
+from moodbook.training.teacher import teacher as teacher_module
 from moodbook.training.teacher.hearing import FRAMES_A_FRAME, ROW_FRAMES, TeacherHearing, stretch
 from moodbook.training.teacher.musicnn import MusiCNN, musicnn_log_mel
+from moodbook.training.teacher.names import EMBEDDING, NETWORKS
 from moodbook.training.teacher.teacher import Teacher, teacher_error
 
 KERNELS = [(7, 38, 204), (7, 67, 204), (128, 1, 51), (64, 1, 51), (32, 1, 51), (7, 561, 64), (7, 64, 64), (7, 64, 64)]
@@ -120,7 +122,7 @@ def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "musicnn" / "MSD_musicnn" / ".data-00000-of-00001").write_bytes(b"other")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModelError, match="is not the pinned file: SHA-256"):
-        musicnn.find_weights()
+        musicnn.find_weights("MSD_musicnn")
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +151,7 @@ class CheapTeacher(MusiCNN):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         self.heard.append(len(log_mel))
-        return log_mel.mean(1).repeat(1, 3)[:, : musicnn.EMBEDDING]
+        return log_mel.mean(1).repeat(1, 3)[:, :EMBEDDING]
 
     def standardise(self, embedding: Tensor) -> Tensor:
         return embedding - 1.0
@@ -158,7 +160,7 @@ class CheapTeacher(MusiCNN):
 @pytest.fixture
 def small_teacher(monkeypatch: pytest.MonkeyPatch) -> CheapTeacher:
     teacher = CheapTeacher()
-    monkeypatch.setattr(vqvae_module, "load_musicnn", lambda: teacher)
+    monkeypatch.setattr(teacher_module, "load_musicnn", lambda network: teacher)
     return teacher
 
 
@@ -194,9 +196,21 @@ def test_it_says_nothing_of_windows_without_music(small_teacher: CheapTeacher) -
     heard = torch.full((2, ROW_FRAMES, musicnn.N_MELS), 2.0)
     heard[1, 500:] = torch.nan  # 8 s: two windows and most of the third.
     said = Teacher(small_teacher)(heard)
-    assert said.shape == (2, WINDOWS, musicnn.EMBEDDING)
-    assert torch.equal(said[0], torch.ones(WINDOWS, musicnn.EMBEDDING))
+    assert said.shape == (2, WINDOWS, EMBEDDING)
+    assert torch.equal(said[0], torch.ones(WINDOWS, EMBEDDING))
     assert said[1].isnan().any(dim=1).tolist() == [False] * 3 + [True] * 5
+
+
+def test_two_networks_stand_one_behind_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = torch.rand(1, ROW_FRAMES, musicnn.N_MELS, generator=torch.Generator().manual_seed(0))
+    networks = {name: MusiCNN(random_weights(seed)) for seed, name in enumerate(NETWORKS["two-musicnn"])}
+    assert list(networks) == ["MSD_musicnn", "MTT_musicnn"]
+    monkeypatch.setattr(teacher_module, "load_musicnn", networks.__getitem__)
+    said = Teacher.load("two-musicnn")(heard)
+    assert said.shape == (1, WINDOWS, 2 * EMBEDDING)
+    for number, network in enumerate(networks.values()):
+        torch.testing.assert_close(said[..., number * EMBEDDING :][..., :EMBEDDING], Teacher(network)(heard))
+    assert not torch.allclose(said[..., :EMBEDDING], said[..., EMBEDDING:])
 
 
 def test_standardising_undoes_the_scale_and_shift_of_the_last_layer() -> None:
@@ -250,6 +264,24 @@ def test_a_taught_run_reports_the_teacher_and_keeps_what_it_taught(
     names = read_weights(tmp_path / "run" / "step-1").tensors.keys()
     assert "semantic.output.weight" in names
     assert not any("teacher" in name for name in names)
+
+
+def test_two_teachers_are_told_and_credited(
+    six_seconds: Dataset, narrow: Callable[..., Recipe], small_teacher: CheapTeacher, tmp_path: Path, machine: Machine
+) -> None:
+    recipe = taught(narrow)
+    assert recipe.step_1 is not None
+    assert recipe.vqvae is not None
+    both = {
+        "step_1": recipe.step_1.model_copy(update={"teacher": "two-musicnn"}),
+        "vqvae": recipe.vqvae.model_copy(update={"semantic_features": 2 * EMBEDDING}),
+        "classifier": SemanticConfig(),
+    }
+    reproduce(recipe.model_copy(update=both), six_seconds, tmp_path / "run")
+    bundle = read_bundle(tmp_path / "run" / "bundle")
+    assert bundle.weights["vqvae.semantic.output.bias"].shape == (2 * EMBEDDING,)
+    assert bundle.weights["classifier.output.weight"].shape[1] == 2 * EMBEDDING
+    assert any("(MSD_musicnn, MTT_musicnn, ISC licence)" in credit for credit in bundle.config.card.credits)
 
 
 def test_a_taught_step_that_is_stopped_and_resumed_equals_one_that_was_not(

@@ -1,7 +1,8 @@
-"""The teacher: a network that learned from the tags of 200,000 songs, whose view of music step 1 can be asked to keep.
+"""The teacher: networks that learned from the tags of many songs, whose view of music step 1 can be asked to keep.
 
+    names.py            which there are, and how much each says
     tensor_bundle.py    reads its weights, without TensorFlow
-    musicnn.py          the network itself, and the log-mel it hears
+    musicnn.py          such a network, and the log-mel it hears
     hearing.py          what it hears of each segment, computed once and cached
     teacher.py          what it says of it
 

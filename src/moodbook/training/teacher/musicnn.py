@@ -1,4 +1,4 @@
-"""musicnn, as it was trained on the Million Song Dataset: three seconds of music to what 50 tags need to know of it.
+"""musicnn, as it was trained on one of two data sets: three seconds of music to what 50 tags need to know of it.
 
 Every max over frequency comes before what stands between it and its convolution: ReLU and batch norm are monotone in
 each channel, so ``max BN(ReLU(conv(x) + b)) = BN(ReLU(max(+-conv(x)) +- b))`` with the sign of batch norm's scale. That
@@ -26,9 +26,6 @@ from moodbook.features import mel_filters
 from moodbook.training.teacher.tensor_bundle import read_tensor_bundle
 
 REQUIREMENT = "musicnn==0.1.0"
-CREDIT = (
-    "Teacher of step 1: musicnn (MSD_musicnn, ISC licence), J. Pons and X. Serra, 2019; none of its weights remain."
-)
 SAMPLE_RATE = 16_000
 """Samples a second of what it hears."""
 N_FFT = 512
@@ -36,19 +33,22 @@ HOP_LENGTH = 256
 N_MELS = 96
 PATCH_FRAMES = 187
 """Frames of one patch, 2.99 s: the length it was trained on."""
-EMBEDDING = 200
-"""Numbers of its last hidden layer."""
 
-_MODEL = "MSD_musicnn"
-_WEIGHTS_SHA256 = "8579734ee6388f799ed0def4bbd0d1fdcbeaf213ef2a9dc860917bd76a303de6"
+_WEIGHTS_SHA256 = {
+    "MSD_musicnn": "8579734ee6388f799ed0def4bbd0d1fdcbeaf213ef2a9dc860917bd76a303de6",
+    "MTT_musicnn": "041f3935e981a65cea739842d30c188d3a7d2adf4410955c8668eb3de4a5acab",
+}
 _NORM_EPSILON = 1e-3  # TensorFlow's default, with which it was trained.
 _LOG_GAIN = 10_000.0
 _TIMBRAL, _TEMPORAL, _MIDDLE = (0, 1), (2, 3, 4), (5, 6, 7)
 """Numbers of its convolutions, in the order in which they were made; batch norm has the next number each."""
 
 
-def find_weights() -> Path:
+def find_weights(model: str) -> Path:
     """Find the folder of the weights in the installed package, without importing it.
+
+    Args:
+        model: Name of the network in the package: "MSD_musicnn" or "MTT_musicnn".
 
     Raises:
         ModelError: The package is not installed, or its weights are not the pinned ones.
@@ -59,24 +59,27 @@ def find_weights() -> Path:
             f"the teacher's weights are not here. Run: pip install --no-deps {REQUIREMENT} "
             "(29 MB; Moodbook reads its weights and runs none of its code)"
         )
-    folder = Path(package.submodule_search_locations[0]) / _MODEL
+    folder = Path(package.submodule_search_locations[0]) / model
     data = folder / ".data-00000-of-00001"
     found = hashlib.sha256(data.read_bytes()).hexdigest() if data.is_file() else "no file"
-    if found != _WEIGHTS_SHA256:
+    if found != _WEIGHTS_SHA256[model]:
         raise ModelError(
-            f"'{data}' is not the pinned file: SHA-256 {found}, expected {_WEIGHTS_SHA256}. "
+            f"'{data}' is not the pinned file: SHA-256 {found}, expected {_WEIGHTS_SHA256[model]}. "
             f"Run: pip install --no-deps --force-reinstall {REQUIREMENT}"
         )
     return folder
 
 
-def load_musicnn() -> MusiCNN:
-    """Load the network from the installed package.
+def load_musicnn(model: str = "MSD_musicnn") -> MusiCNN:
+    """Load a network from the installed package.
+
+    Args:
+        model: As `find_weights`.
 
     Raises:
         ModelError: As `find_weights`, or the checkpoint is damaged.
     """
-    folder = find_weights()
+    folder = find_weights(model)
     return MusiCNN(read_tensor_bundle(folder / ".index", folder / ".data-00000-of-00001"))
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from moodbook.features import SEGMENT_FRAMES
 from moodbook.networks.geometry import WINDOWS
 from moodbook.training.teacher.hearing import FRAMES_A_FRAME
-from moodbook.training.teacher.musicnn import PATCH_FRAMES, MusiCNN
+from moodbook.training.teacher.musicnn import PATCH_FRAMES, MusiCNN, load_musicnn
+from moodbook.training.teacher.names import NETWORKS, TeacherName
 
 
 class Teacher(nn.Module):
@@ -18,12 +19,22 @@ class Teacher(nn.Module):
     Nothing of it is part of a module's state: it is neither learned nor stored.
 
     Args:
-        network: The network.
+        networks: Its networks, whose numbers stand one behind the other.
     """
 
-    def __init__(self, network: MusiCNN) -> None:
+    def __init__(self, *networks: MusiCNN) -> None:
         super().__init__()
-        self.network = network.eval()
+        self._networks = networks
+        self.registered = nn.ModuleList(network.eval() for network in networks)  # So that they move with the module.
+
+    @classmethod
+    def load(cls, name: TeacherName) -> Teacher:
+        """Load a teacher from the installed package.
+
+        Raises:
+            ModelError: As `find_weights` of `moodbook.training.teacher.musicnn`.
+        """
+        return cls(*(load_musicnn(network) for network in NETWORKS[name]))
 
     @torch.no_grad()
     def forward(self, log_mel: Float[Tensor, "batch frames n_mels"]) -> Float32[Tensor, "batch windows embedding"]:
@@ -37,7 +48,8 @@ class Teacher(nn.Module):
             starts = [round(step * window) for window in range(WINDOWS)]
             patches = torch.stack([log_mel[:, start : start + PATCH_FRAMES] for start in starts], dim=1).float()
             silent = patches[:, :, PATCH_FRAMES // 2, 0].isnan()
-            said = self.network.standardise(self.network(patches.nan_to_num().flatten(0, 1)))
+            heard = patches.nan_to_num().flatten(0, 1)
+            said = torch.cat([network.standardise(network(heard)) for network in self._networks], dim=1)
             return said.reshape(len(log_mel), WINDOWS, -1).masked_fill(silent[..., None], torch.nan)
 
 
