@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= demo
+# A worker for each processor, and one thread to a worker: threads that wait for each other's processor wait long.
+WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PARALLEL := -n auto --dist worksteal
 
 .PHONY: help demo test coverage test-all lint bench results install clean
 
@@ -37,10 +40,10 @@ lint: $(VENV)/dev.stamp  ## Style, types, docstrings, import contract
 	$(BIN)/lint-imports
 
 test: lint  ## Everything CI runs: lint and tests
-	$(BIN)/python -m pytest -n auto
+	$(WORKERS) $(BIN)/python -m pytest $(PARALLEL)
 
 coverage: $(VENV)/dev.stamp  ## The same tests, and which lines none of them runs (a quarter longer)
-	$(BIN)/python -m pytest --cov --cov-report=term -n auto
+	$(WORKERS) $(BIN)/python -m pytest --cov --cov-report=term $(PARALLEL)
 
 test-all: lint  ## The full figures of every promise, and what needs data or the network
 	$(BIN)/python -m pytest -m "slow or network or not slow"

@@ -265,6 +265,19 @@ def test_one_artist_gives_scores_but_nothing_that_needs_two(given: Any):
     assert describe(verdict).endswith("95 % intervals from 60 resamples of tracks (seed 0)")
 
 
+@pytest.mark.parametrize(
+    ("tracks", "artists", "said"),
+    [(400, None, None), (400, 20, None), (20, None, None), (19, None, "19 tracks"), (400, 19, "19 artists")],
+)
+def test_intervals_from_few_are_said_to_be_too_narrow(given: Any, tracks: int, artists: int | None, said: str | None):
+    names = None if artists is None else [str(number % artists) for number in range(tracks)]
+    verdict = judge(
+        given.ground_truth[:tracks], [System("a", given.probabilities[:tracks])], given.tags, artists=names, resamples=9
+    )
+    note = f"; intervals from {said} come out too narrow, and the figures say little; score 20 or more"
+    assert describe(verdict).endswith(note if said else "(seed 0)")
+
+
 def test_one_track_is_scored_without_intervals(given: Any):
     verdict = judge(given.ground_truth[:1], [System("a", given.probabilities[:1])], given.tags)
     assert verdict.systems[0].intervals == {}

@@ -120,9 +120,12 @@ def test_the_report_prints_every_figure_with_its_interval(
     low, high = report.intervals["macro"]["pr_auc"].low, report.intervals["macro"]["pr_auc"].high
     assert low <= report.test.macro.pr_auc <= high
     assert report.test.micro.precision == pytest.approx(2 / 3)
-    few = "Note: from 3 test tracks an interval comes out too narrow, and a figure says little; score 20 or more.\n"
+    few = "Note: intervals from 3 tracks come out too narrow, and the figures say little; score 20 or more.\n"
     assert few in text
-    assert few not in replace(report, tracks={**report.tracks, "test": 20}).to_text()
+    many = replace(report, tracks={**report.tracks, "test": 20})
+    assert "too narrow" not in many.to_text()
+    # Of twenty tracks in four groups four are drawn, not twenty.
+    assert few.replace("3 tracks", "4 groups of tracks") in replace(many, groups=4).to_text()
     assert report.to_json() == json.loads((tmp_path / "run" / "report.json").read_text())
 
 

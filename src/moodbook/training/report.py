@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from moodbook.datasets.cache import SkippedTrack
 from moodbook.datasets.check import Finding
 from moodbook.evaluation.calibration import expected_calibration_error
-from moodbook.evaluation.intervals import LEVEL, Interval, bootstrap, interval, resample_counts
+from moodbook.evaluation.intervals import LEVEL, Interval, bootstrap, interval, resample_counts, too_narrow
 from moodbook.evaluation.metrics import Scores
 from moodbook.tags import TagSet
 from moodbook.training.codebook import CodebookReport
@@ -21,9 +21,6 @@ from moodbook.training.step import StepSummary
 
 RESAMPLES = 1000
 """Bootstrap resamples behind an interval."""
-FEW_TRACKS = 20
-"""With fewer test tracks an interval of this kind is a tenth too narrow or more: ``t / z * sqrt(n / (n - 1))`` is 1.10
-for 20, 1.3 for 8 and 2.7 for 3 (T. Hesterberg: What Teachers Should Know About the Bootstrap, 2015)."""
 AVERAGES = ("macro", "micro")
 FIGURES = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "precision": "precision", "recall": "recall", "f_score": "F-score"}
 """The figures of an average, as the report prints them."""
@@ -50,7 +47,8 @@ class Report:
         calibration_error: How far, on the mean, a probability on test is from the share of tags that come true at it.
         intervals: 95 % bootstrap intervals over the test tracks, by average ("macro") and figure ("roc_auc").
         calibration_interval: The same of the calibration error; None where it cannot be measured.
-        grouped: Whether the tracks of one group (an artist, say) were drawn together for them.
+        groups: Into how many groups (artists, say) the test tracks fall that were drawn together for them; None where
+            each track was drawn on its own.
         steps: How the steps ended.
         never_decided: Tags that no validation track has: they have no threshold and are never decided.
         unreadable: Tracks whose audio cannot be read.
@@ -74,7 +72,7 @@ class Report:
     calibration_error: float
     intervals: Mapping[str, Mapping[str, Interval]]
     calibration_interval: Interval | None
-    grouped: bool
+    groups: int | None
     steps: tuple[StepSummary, ...]
     never_decided: tuple[str, ...]
     unreadable: tuple[SkippedTrack, ...]
@@ -139,11 +137,9 @@ class Report:
             "",
             f"In brackets: {LEVEL:.0%} intervals, bootstrap over {self.drawn}. Thresholds: fitted on {self.fitted_on}.",
         ]
-        if self.intervals and self.tracks["test"] < FEW_TRACKS:
-            lines.append(
-                f"Note: from {self.tracks['test']} test tracks an interval comes out too narrow, and a figure says "
-                f"little; score {FEW_TRACKS} or more."
-            )
+        narrow = too_narrow(self.tracks["test"] if self.groups is None else self.groups, self.drawn)
+        if self.intervals and narrow is not None:
+            lines.append(f"Note: {narrow}.")
         error = figure_and_interval(self.calibration_error, self.calibration_interval)
         lines.append(f"Expected calibration error on test: {error}.")
         if self.codebook is not None:
@@ -186,7 +182,7 @@ class Report:
     @property
     def drawn(self) -> str:
         """What the bootstrap draws."""
-        return "groups of tracks" if self.grouped else "tracks"
+        return "tracks" if self.groups is None else "groups of tracks"
 
     def interval(self, average: str, figure: str) -> Interval | None:
         """Give the interval of a figure; None where it has none."""

@@ -131,7 +131,7 @@ def reproduce(
         calibration_error=expected_calibration_error(truth, scores),
         intervals=score_intervals(truth, scores, decisions, dataset.tags, recipe.seed, groups),
         calibration_interval=calibration_interval(truth, scores, recipe.seed, groups),
-        grouped=groups is not None,
+        groups=None if groups is None else len(set(groups)),
         steps=_summaries(learned, tagger),
         never_decided=_never_decided(recipe, dataset.tags, held_out_truth),
         unreadable=prepared.unreadable,

@@ -113,7 +113,7 @@ def test_a_checkpoint_without_a_layer_and_a_missing_package_say_what_to_do(monke
         MusiCNN(weights)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"Run: pip install --no-deps musicnn==0\.1\.0"):
-        musicnn.load_musicnn()
+        musicnn.load_musicnn("MSD_musicnn")
 
 
 def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

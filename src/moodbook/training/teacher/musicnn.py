@@ -70,7 +70,7 @@ def find_weights(model: str) -> Path:
     return folder
 
 
-def load_musicnn(model: str = "MSD_musicnn") -> MusiCNN:
+def load_musicnn(model: str) -> MusiCNN:
     """Load a network from the installed package.
 
     Args:
