@@ -27,6 +27,7 @@ from moodbook.training.machine import Machine
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, read_recipe
 from moodbook.training.reproduce import open_experiment, reproduce, train_tagger, train_vqvae
+from moodbook.training.run_folder import CACHE, STEP_1
 from moodbook.training.tagger import segment_logits
 
 KINDS = ("fixed-cnn", "updated-gru", "vggish", "popularity")
@@ -191,7 +192,14 @@ def test_labels_that_cannot_be_learned_from_stop_the_run_before_any_work(
     alike = replace(small_set, tracks=tuple(replace(track, tags=("high",)) for track in tracks))
     with pytest.raises(TrainingError, match="no tag divides the 3 validation tracks"):
         reproduce(narrow("fixed-cnn"), alike, tmp_path / "two")
-    assert not (tmp_path / "two" / "step-1").exists()
+    assert not (tmp_path / "two" / CACHE).exists()
+    # Two of three validation tracks are alike; of the third nothing is known before it is heard.
+    unread = replace(tracks[6], path=tmp_path / "missing.wav", tags=("low",))
+    alike = replace(alike, tracks=(*alike.tracks[:6], unread, *alike.tracks[7:]))
+    with pytest.raises(TrainingError, match="no tag divides the 2 validation tracks"):
+        reproduce(narrow("fixed-cnn"), alike, tmp_path / "three")
+    assert (tmp_path / "three" / CACHE).exists()
+    assert not (tmp_path / "three" / STEP_1).exists()
 
 
 def test_short_tracks_can_be_dropped(small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path) -> None:

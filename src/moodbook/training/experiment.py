@@ -116,8 +116,11 @@ class Experiment:
         """
         if labelled:
             self.dataset.ground_truth(self.dataset.tracks)
+        watched = labelled and not isinstance(self.recipe.classifier, PopularityConfig)
+        if watched:  # Before hours of listening; what cannot be read may still take away what divided them.
+            require_measurable(self.dataset.ground_truth(self.dataset.split("validation")))
         prepared = prepare(self.dataset, splits, self.recipe, self._cache, self.display)
-        if labelled and not isinstance(self.recipe.classifier, PopularityConfig):
+        if watched:
             require_measurable(self.dataset.ground_truth(prepared.tracks["validation"]))
         return prepared
 
