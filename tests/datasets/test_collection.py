@@ -5,6 +5,7 @@ import re
 import tarfile
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tests.datasets.bad_server import BadServer, Behaviour
 from tests.datasets.synthetic import sha256, write_bytes, write_music
 
-from moodbook.datasets import fetching, open_dataset
+from moodbook.datasets import collection, fetching, open_dataset
 from moodbook.datasets.collection import (
     SIZES,
     Package,
@@ -26,6 +27,7 @@ from moodbook.datasets.debian_package import unpack_deb
 from moodbook.datasets.fetch import fetch
 from moodbook.datasets.fetch_collection import fetch_collection
 from moodbook.datasets.fetching import FetchOptions, FetchResult, Quiet
+from moodbook.datasets.index import read_rows
 from moodbook.datasets.open_collection import OPEN
 from moodbook.datasets.speech import SPEECH
 from moodbook.datasets.web import Patience
@@ -572,6 +574,16 @@ def test_the_standard_size_is_the_default(mirror: Mirror, monkeypatch: pytest.Mo
     assert fetch("open", mirror.folder, mirror.options).placed == 6
     fetch("open", mirror.folder, replace(mirror.options, size="small"))
     assert asked == ["standard", "small"]
+
+
+def test_the_credits_name_every_package_and_all_its_tracks() -> None:
+    table = Path(collection.__file__).parent / "open_credits.csv"
+    tracks: Counter[tuple[str, str]] = Counter()
+    for row in read_rows(table, ("package", "version", "tracks", "licence", "credits")):
+        assert row.fields["licence"]
+        assert row.fields["credits"]
+        tracks[row.fields["package"], row.fields["version"]] += int(row.fields["tracks"])
+    assert tracks == {(package.name, package.version): len(package.tracks) for package in read_packages()}
 
 
 @pytest.mark.network
