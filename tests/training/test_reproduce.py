@@ -231,6 +231,21 @@ def test_a_finished_run_resumed_gives_the_same_report_and_trains_nothing(
     assert (tmp_path / "run" / "test.csv").read_bytes() == written
 
 
+def test_a_run_of_an_older_version_goes_on_where_dials_came_later(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    first = reproduce(narrow("fixed-cnn"), small_set, folder)
+    for path in (folder / "run.json", folder / "step-1" / "step.json", folder / "step-2" / "step.json"):
+        record = json.loads(path.read_text())
+        recipe = record["identity"]["recipe"]
+        del recipe["vqvae"]["semantic_features"], recipe["features"]["center_padding"], recipe["step_2"]["folds"]
+        path.write_text(json.dumps(record))
+    assert reproduce(narrow("fixed-cnn"), small_set, folder, resume=True).to_json() == first.to_json()
+    with pytest.raises(TrainingError, match=r"belongs to another run: recipe\.vqvae\.width is 4 there and 5 now\. "):
+        reproduce(narrow("fixed-cnn", vqvae={"width": 5, "codebook_size": 8}), small_set, folder, resume=True)
+
+
 def test_a_step_is_not_resumed_on_other_tracks_than_it_learned_from(
     small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
 ) -> None:

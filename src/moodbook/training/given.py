@@ -16,7 +16,7 @@ from moodbook.model.bundle import CONFIG_FILE, Bundle, list_models, read_bundle
 from moodbook.model.tensors import Storage, round_to_storage
 from moodbook.networks.config import VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
-from moodbook.training.recipe import Recipe
+from moodbook.training.recipe import Recipe, completed
 from moodbook.training.run_folder import STEP_1, differences
 from moodbook.training.step import StepSummary, read_summary, read_weights
 
@@ -126,11 +126,7 @@ def _reading(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reading_there(given: str | Path, model: Bundle | None) -> dict[str, Any]:
     if model is None:
-        recorded = _reading(_summary(_step_folder(given)).identity.get("recipe", {}))
-        if recorded["vqvae"] is not None:
-            # A step that an older version trained does not name the dials that came later: they were at their defaults.
-            recorded["vqvae"] = VQVAEConfig().model_dump(mode="json") | recorded["vqvae"]
-        return recorded
+        return _reading(completed(_summary(_step_folder(given)).identity.get("recipe", {})))
     network, features = model.network.model_dump(mode="json"), model.features.model_dump(mode="json")
     return _reading({**network, "features": features})
 
