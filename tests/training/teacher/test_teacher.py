@@ -30,6 +30,7 @@ from moodbook.training.machine import Machine
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe
 from moodbook.training.reproduce import reproduce
+from moodbook.training.run_folder import CACHE
 from moodbook.training.step import read_weights
 from moodbook.training.teacher import musicnn
 from moodbook.training.teacher import teacher as teacher_module
@@ -335,7 +336,9 @@ def test_step_1_learns_from_a_data_set_of_its_own(
             "data": recipe.data.model_copy(update={"min_tracks": 2}),
         }
     )
-    unlabelled = replace(six_seconds, tags=TagSet(()), tracks=tuple(replace(t, tags=()) for t in six_seconds.tracks))
+    unlabelled = replace(
+        six_seconds, name="immich", tags=TagSet(()), tracks=tuple(replace(t, tags=()) for t in six_seconds.tracks)
+    )
     opened: list[str] = []
 
     def open_other(name: str, seed: int) -> Dataset:
@@ -351,6 +354,31 @@ def test_step_1_learns_from_a_data_set_of_its_own(
     assert any(credit.startswith("Step 1 learned from 'immich'") for credit in credits)
     assert any("musicnn" in credit for credit in credits)
 
+    assert credits[1] == "Step 1 learned from 'immich', licence: CC0-1.0. The tests."
+
     # Its VQ-VAE is found by the folder of the run, and a finished run goes on from there.
     again = reproduce(recipe, small_set, tmp_path / "again", vqvae=tmp_path / "run")
     assert again.test.macro.roc_auc == reproduce(elsewhere, small_set, tmp_path / "run", resume=True).test.macro.roc_auc
+
+
+def test_a_teacher_that_is_not_here_is_missed_before_any_listening_and_only_where_it_will_teach(
+    six_seconds: Dataset,
+    narrow: Callable[..., Recipe],
+    small_teacher: CheapTeacher,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    machine: Machine,
+) -> None:
+    recipe = taught(narrow)
+    first = reproduce(recipe, six_seconds, tmp_path / "first", cache=tmp_path / "cache")
+
+    def missing(network: str) -> MusiCNN:
+        raise ModelError("the teacher's weights are not here")
+
+    monkeypatch.setattr(teacher_module, "load_musicnn", missing)
+    with pytest.raises(ModelError, match="the teacher's weights are not here"):
+        reproduce(recipe, six_seconds, tmp_path / "run")
+    assert not (tmp_path / "run" / CACHE).exists()
+    given = reproduce(recipe, six_seconds, tmp_path / "given", cache=tmp_path / "cache", vqvae=tmp_path / "first")
+    resumed = reproduce(recipe, six_seconds, tmp_path / "first", cache=tmp_path / "cache", resume=True)
+    assert given.test == resumed.test == first.test
