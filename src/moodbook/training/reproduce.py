@@ -80,7 +80,8 @@ def reproduce(
     Raises:
         TrainingError: The folder is taken or holds another run, the name cannot name a model, or training cannot start,
             resume or go on.
-        DataError: The data set cannot be used, or the disk has no room.
+        DataError: A data set cannot be used or is not here, or the disk has no room.
+        ModelError: The model that lends its VQ-VAE is damaged, or the teacher of step 1 is not here.
     """
     name = recipe.name if name is None else name
     if not re.fullmatch(NAME_PATTERN, name):

@@ -98,7 +98,7 @@ def as_published(weights: dict[str, np.ndarray], log_mel: Tensor) -> Tensor:
 def test_the_network_is_the_published_one() -> None:
     weights = random_weights()
     log_mel = torch.rand(2, musicnn.PATCH_FRAMES, musicnn.N_MELS, generator=torch.Generator().manual_seed(0)) * 4
-    np.testing.assert_allclose(MusiCNN(weights)(log_mel), as_published(weights, log_mel), atol=2e-5)
+    np.testing.assert_allclose(MusiCNN(weights).embedding(log_mel), as_published(weights, log_mel), atol=2e-5)
 
 
 def test_its_log_mel_is_that_of_the_package_in_float32() -> None:
@@ -152,10 +152,7 @@ class CheapTeacher(MusiCNN):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         self.heard.append(len(log_mel))
-        return log_mel.mean(1).repeat(1, 3)[:, :EMBEDDING]
-
-    def standardise(self, embedding: Tensor) -> Tensor:
-        return embedding - 1.0
+        return log_mel.mean(1).repeat(1, 3)[:, :EMBEDDING] - 1.0
 
 
 @pytest.fixture
@@ -217,10 +214,10 @@ def test_two_networks_stand_one_behind_the_other(monkeypatch: pytest.MonkeyPatch
 def test_standardising_undoes_the_scale_and_shift_of_the_last_layer() -> None:
     weights = random_weights()
     network = MusiCNN(weights)
-    embedding = network(torch.rand(3, musicnn.PATCH_FRAMES, musicnn.N_MELS, generator=torch.Generator().manual_seed(0)))
+    heard = torch.rand(3, musicnn.PATCH_FRAMES, musicnn.N_MELS, generator=torch.Generator().manual_seed(0))
     last = "batch_normalization_10"
-    expected = (embedding.numpy() - weights[f"{last}/beta"]) / weights[f"{last}/gamma"]
-    np.testing.assert_allclose(network.standardise(embedding), expected, rtol=1e-5)
+    expected = (network.embedding(heard).numpy() - weights[f"{last}/beta"]) / weights[f"{last}/gamma"]
+    np.testing.assert_allclose(network(heard), expected, rtol=1e-5)
 
 
 def test_the_error_counts_only_windows_with_a_target() -> None:
