@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from moodbook.networks.tagger import TaggingNetwork, build_network
 from moodbook.training.examples import Examples
 from moodbook.training.folds import HeldOut, become_mean, folds_of, join
 from moodbook.training.recipe import Recipe
-from moodbook.training.reproduce import reproduce
+from moodbook.training.reproduce import reproduce, train_tagger
+from moodbook.training.run_folder import CACHE, STEP_1
 
 STATISTICS = {"classifier": {"kind": "statistics"}}
 
@@ -113,6 +115,40 @@ def test_a_run_on_folds_stands_on_all_its_tracks_and_can_be_resumed(
 
     again = reproduce(recipe, small_set, tmp_path / "run", resume=True)
     assert again.to_json() == report.to_json()
+
+
+def test_folds_that_cannot_be_are_refused_before_any_listening(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    plain = narrow("fixed-cnn", **STATISTICS)
+    for folds, message in (
+        (20, r"step_2\.folds = 20 cuts the train split into 19 parts, and it has 6 groups"),
+        # Five parts of six tracks: one has two tracks and the others one, which nothing divides.
+        (
+            6,
+            r"no tag divides the [12] tracks that fold \d of 6 leaves out .*; lower step_2\.folds, or give more tracks",
+        ),
+    ):
+        recipe = plain.model_copy(update={"step_2": plain.step_2.model_copy(update={"folds": folds})})
+        with pytest.raises(TrainingError, match=message):
+            train_tagger(recipe, small_set, tmp_path / f"{folds}")
+        assert not (tmp_path / f"{folds}" / CACHE).exists()
+
+
+def test_folds_that_unreadable_tracks_leave_undivided_are_refused_before_step_1(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    plain = narrow("fixed-cnn", **STATISTICS)
+    recipe = plain.model_copy(update={"step_2": plain.step_2.model_copy(update={"folds": 3})})
+    # Of the six train tracks three can be read: two parts of two tracks and of one.
+    tracks = [
+        replace(track, path=tmp_path / "missing.wav") if number in (1, 2, 3) else track
+        for number, track in enumerate(small_set.tracks)
+    ]
+    with pytest.raises(TrainingError, match=r"tracks that fold \d of 3 leaves out"):
+        train_tagger(recipe, replace(small_set, tracks=tuple(tracks)), tmp_path / "run")
+    assert (tmp_path / "run" / CACHE).exists()
+    assert not (tmp_path / "run" / STEP_1).exists()
 
 
 def _heard(config: NetworkConfig, seed: int) -> TaggingNetwork:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,41 @@ def test_a_step_1_of_no_row_of_the_table_is_refused(small_set: Dataset, tmp_path
     with pytest.raises(TrainingError, match="the VQ-VAE of 'open' is that of no row of the table"):
         table_2.reproduce_table_2(small_set, tmp_path / "run", vqvae=["open"])
     assert not (tmp_path / "run").exists()
+
+
+def credits_of(run: Path) -> tuple[str, ...]:
+    return read_bundle(run / "bundle").config.card.credits
+
+
+def test_the_card_credits_what_the_given_step_learned_from_whatever_the_recipe_says(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe, cache = narrow("fixed-cnn"), tmp_path / "cache"
+    assert recipe.step_1 is not None
+    tracks = tuple(replace(track, tags=()) for track in small_set.tracks)
+    other = replace(small_set, name="elsewhere", licence="CC BY 4.0", citation="Somebody.", tracks=tracks)
+    train_vqvae(recipe, other, tmp_path / "one", cache=cache)
+    # The one names another data set, the other trains no step 1 at all.
+    of_open = recipe.model_copy(update={"step_1": recipe.step_1.model_copy(update={"data": "open"})})
+    pretrained = recipe.model_copy(update={"step_1": None, "pretrained": "open"})
+    for number, other_recipe in enumerate((of_open, pretrained)):
+        reproduce(other_recipe, small_set, tmp_path / f"{number}", cache=cache, vqvae=tmp_path / "one")
+        assert credits_of(tmp_path / f"{number}") == (
+            "The tests.",
+            "Step 1 learned from 'elsewhere', licence: CC BY 4.0. Somebody.",
+        )
+
+    # The step alone, without the record of its run, still says by its hash what it learned from, and who taught it.
+    shutil.copytree(tmp_path / "one" / STEP_1, tmp_path / "alone")
+    summary = tmp_path / "alone" / SUMMARY
+    record = json.loads(summary.read_text())
+    record["identity"]["recipe"]["step_1"]["teacher"] = "musicnn"
+    summary.write_text(json.dumps(record))
+    reproduce(of_open, small_set, tmp_path / "two", cache=cache, vqvae=tmp_path / "alone")
+    music, work = credits_of(tmp_path / "two")[1:]
+    assert music == f"Step 1 learned from music that no record beside it names (sha256 {other.sha256})."
+    assert work.startswith("Teacher of step 1: musicnn (MSD_musicnn, ISC licence)")
+    record["identity"]["recipe"]["step_1"]["teacher"] = "a later one"
+    summary.write_text(json.dumps(record))
+    with pytest.raises(TrainingError, match=r"the teacher 'a later one' of .* is not known to this version"):
+        reproduce(of_open, small_set, tmp_path / "three", cache=cache, vqvae=tmp_path / "alone")

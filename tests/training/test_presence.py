@@ -14,14 +14,22 @@ from pydantic import ValidationError
 
 from moodbook import Tagger
 from moodbook.datasets import Dataset, Track
-from moodbook.errors import TrainingError
+from moodbook.errors import DataError, TrainingError
 from moodbook.features import DEFAULT_FEATURES, N_MELS, SAMPLE_RATE, SEGMENT_FRAMES, SILENCE, mel_filters
 from moodbook.model.presence import MUSIC
 from moodbook.tags import TagSet
 from moodbook.training import experiment as experiment_module
-from moodbook.training.presence import fit_presence, noise_segments, sampled, speech_segments, telephone_band
+from moodbook.training.presence import (
+    fit_presence,
+    noise_segments,
+    require_music,
+    sampled,
+    speech_segments,
+    telephone_band,
+)
 from moodbook.training.recipe import Recipe
-from moodbook.training.reproduce import reproduce
+from moodbook.training.reproduce import reproduce, train_tagger, train_vqvae
+from moodbook.training.run_folder import CACHE, STEP_1
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +117,66 @@ def test_too_little_to_learn_from_is_said() -> None:
     music, others, held_out = clusters()
     with pytest.raises(TrainingError, match="wants 20 segments of each, got 300 and 5 of music, 300 of the others"):
         fit_presence(music, others, held_out[:5], 0.02)
+
+
+def test_too_little_music_is_said_before_anything_is_trained(
+    small_set: Dataset,
+    murmurs: Dataset,
+    narrow: Callable[..., Recipe],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(experiment_module, "open_dataset", lambda name, seed: murmurs)
+    with pytest.raises(TrainingError, match="wants 13 whole segments of train music and 39 of validation music, got 0"):
+        reproduce(narrow("fixed-cnn", presence={}), small_set, tmp_path / "run")
+    assert not (tmp_path / "run" / STEP_1).exists()
+
+
+def test_what_is_enough_music_is_enough_for_the_fit() -> None:
+    music, others, held_out = clusters()
+    for train, validation in ((13, 39), (12, 39), (13, 38)):
+        # As `PresenceLearner.learn` cuts them.
+        learned_from = np.concatenate([music[:train], music[:train][::2]])
+        if (train, validation) == (13, 39):
+            require_music(train, validation)
+            fit_presence(learned_from, others, held_out[:validation][::2], 0.02)
+            continue
+        with pytest.raises(TrainingError, match=f"got {train} and {validation}"):
+            require_music(train, validation)
+        with pytest.raises(TrainingError, match="wants 20 segments of each"):
+            fit_presence(learned_from, others, held_out[:validation][::2], 0.02)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_other_music_is_missed_before_any_listening(
+    small_set: Dataset,
+    murmurs: Dataset,
+    narrow: Callable[..., Recipe],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    given: bool,
+) -> None:
+    recipe = narrow("fixed-cnn", presence={})
+    assert recipe.step_1 is not None
+    vqvae = None
+    if given:
+        vqvae = tmp_path / "one"
+        train_vqvae(recipe, small_set, vqvae)
+    recipe = recipe.model_copy(update={"step_1": recipe.step_1.model_copy(update={"data": "elsewhere"})})
+
+    def open_known(name: str, seed: int) -> Dataset:
+        if name == "speech":
+            return murmurs
+        raise DataError(f"data set '{name}' is not here")
+
+    monkeypatch.setattr(experiment_module, "open_dataset", open_known)
+    with pytest.raises(DataError, match="data set 'elsewhere' is not here"):
+        reproduce(recipe, small_set, tmp_path / "run", vqvae=vqvae)
+    assert not (tmp_path / "run" / CACHE).exists()
+    if not given:
+        with pytest.raises(DataError, match="data set 'elsewhere' is not here"):
+            train_tagger(recipe, small_set, tmp_path / "tagger")
+        assert not (tmp_path / "tagger" / CACHE).exists()
 
 
 def test_a_model_that_has_learned_it_says_no_music(

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from moodbook.errors import RecipeError
+from moodbook.features import FeatureConfig
 from moodbook.networks.config import CNNConfig, GRUConfig
 from moodbook.networks.cost import count_parameters
-from moodbook.training.recipe import Recipe, list_recipes, read_recipe, recipe_toml, recipes_folder
+from moodbook.training.recipe import Recipe, completed, list_recipes, read_recipe, recipe_toml, recipes_folder
 
 OURS = {
     "folds",
@@ -144,7 +145,10 @@ GRU = '[classifier]\nkind = "gru"\n[vqvae]\n[step_1]\n'
 WRONG = {
     f'name = "x"\nseeds = 3\n{GRU}': "unknown key 'seeds' (remove it, or check its spelling)",
     f'name = "x"\n{GRU}learning_rte = 0.1': "unknown key 'step_1.learning_rte' (remove it, or check its spelling)",
-    f'name = "x"\n{GRU}batch_size = 0': "step_1.batch_size: Input should be greater than or equal to 1, got 0",
+    f'name = "x"\n{GRU}batch_size = 1': "step_1.batch_size: Input should be greater than or equal to 2, got 1",
+    f'name = "x"\n{GRU}[step_2]\nbatch_size = 0': (
+        "step_2.batch_size: Input should be greater than or equal to 2, got 0"
+    ),
     f'name = "x"\n{GRU}precision = "int8"': (
         "step_1.precision: Input should be 'auto', 'float32' or 'bfloat16', got 'int8'"
     ),
@@ -222,6 +226,20 @@ def test_binary_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match=r"cannot read the recipe .* codec can't decode"):
         read_recipe(path)
+
+
+def test_a_recipe_of_an_older_version_is_completed_with_the_defaults() -> None:
+    complete = read_recipe("open").model_dump(mode="json")
+    older = {**complete, "vqvae": dict(complete["vqvae"]), "features": dict(complete["features"])}
+    del older["vqvae"]["semantic_features"], older["features"]["center_padding"], older["storage"]
+    filled = completed(older)
+    assert filled["vqvae"] == complete["vqvae"]
+    assert filled["features"] == complete["features"] | {"center_padding": FeatureConfig().center_padding}
+    assert filled["storage"] == "float32"
+    assert completed(complete) == complete
+    # What is no recipe now, of another version or none at all, is compared as it stands.
+    for recorded in ({**older, "dial_that_is_gone": 1}, {"seed": 0}, "two steps", None):
+        assert completed(recorded) == recorded
 
 
 def test_the_one_network_of_a_recipe_is_its_parts() -> None:

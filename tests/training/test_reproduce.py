@@ -202,6 +202,29 @@ def test_labels_that_cannot_be_learned_from_stop_the_run_before_any_work(
     assert not (tmp_path / "three" / STEP_1).exists()
 
 
+def test_an_empty_split_stops_the_run_before_any_work(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    for kept, message in (
+        (("train", "validation"), "data set 'tones' has no test track. Name the split of every track in the column"),
+        (("test",), "data set 'tones' has no train and no validation track. "),
+    ):
+        some = replace(small_set, tracks=tuple(track for track in small_set.tracks if track.split in kept))
+        with pytest.raises(TrainingError, match=message):
+            reproduce(narrow("fixed-cnn"), some, tmp_path / kept[0])
+        assert not (tmp_path / kept[0] / CACHE).exists()
+
+
+@pytest.mark.parametrize("name", ["fixed-cnn", "popularity"])
+def test_tracks_without_tags_are_not_learned_from(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path, name: str
+) -> None:
+    untagged = replace(small_set, tracks=tuple(replace(track, tags=()) for track in small_set.tracks))
+    with pytest.raises(DataError, match="data set 'tones': no track has a tag"):
+        reproduce(narrow(name), untagged, tmp_path / "run")
+    assert not (tmp_path / "run" / CACHE).exists()
+
+
 def test_short_tracks_can_be_dropped(small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe = narrow("popularity", data={"short_tracks": "drop"})
     with pytest.raises(TrainingError, match="data set 'tones': none of the 6 train tracks can be used"):
@@ -229,6 +252,21 @@ def test_a_finished_run_resumed_gives_the_same_report_and_trains_nothing(
     again = reproduce(narrow("vggish"), small_set, tmp_path / "run", resume=True)
     assert again.to_json() == first.to_json()
     assert (tmp_path / "run" / "test.csv").read_bytes() == written
+
+
+def test_a_run_of_an_older_version_goes_on_where_dials_came_later(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    first = reproduce(narrow("fixed-cnn"), small_set, folder)
+    for path in (folder / "run.json", folder / "step-1" / "step.json", folder / "step-2" / "step.json"):
+        record = json.loads(path.read_text())
+        recipe = record["identity"]["recipe"]
+        del recipe["vqvae"]["semantic_features"], recipe["features"]["center_padding"], recipe["step_2"]["folds"]
+        path.write_text(json.dumps(record))
+    assert reproduce(narrow("fixed-cnn"), small_set, folder, resume=True).to_json() == first.to_json()
+    with pytest.raises(TrainingError, match=r"belongs to another run: recipe\.vqvae\.width is 4 there and 5 now\. "):
+        reproduce(narrow("fixed-cnn", vqvae={"width": 5, "codebook_size": 8}), small_set, folder, resume=True)
 
 
 def test_a_step_is_not_resumed_on_other_tracks_than_it_learned_from(

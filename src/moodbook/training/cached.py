@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Float, Float32, Int64, Integer, Shaped
 from torch import Tensor
 
 from moodbook.datasets.cache import CodeCache, FeatureCache
 from moodbook.errors import TrainingError
+from moodbook.model.embedding import segment_statistics
 from moodbook.networks.config import SemanticConfig
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.checkpoint import weights_sha256
@@ -102,3 +103,18 @@ def encode_codes(
 ) -> Int64[np.ndarray, "batch bands steps"]:
     """Give the codes of segments under a fixed VQ-VAE, in float32."""
     return vqvae.codes(torch.from_numpy(log_mel).to(device)).cpu().numpy()
+
+
+def statistics_of(
+    vqvae: VQVAE, codes: Integer[np.ndarray, "batch bands steps"]
+) -> Float32[np.ndarray, "batch statistics"]:
+    """Give the statistics of the latents that codes stand for (`segment_statistics`)."""
+    codebook = vqvae.quantizer.codebook.detach().float().cpu().numpy()
+    return segment_statistics(codes.astype(np.int16, copy=False), codebook)
+
+
+def encode_statistics(
+    vqvae: VQVAE, log_mel: Float[np.ndarray, "batch n_mels frames"], device: torch.device
+) -> Float32[np.ndarray, "batch statistics"]:
+    """Give the statistics of segments under a fixed VQ-VAE."""
+    return statistics_of(vqvae, encode_codes(vqvae, np.asarray(log_mel, dtype=np.float32), device))

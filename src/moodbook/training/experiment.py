@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float32, Int
 
 from moodbook.datasets.dataset import Dataset, Split, Track
 from moodbook.datasets.registry import open_dataset
-from moodbook.errors import TrainingError
-from moodbook.model.embedding import Embedding, fit_embedding, segment_statistics
+from moodbook.errors import DataError, TrainingError
+from moodbook.model.embedding import Embedding, fit_embedding
 from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
 from moodbook.networks.tagger import TaggingNetwork
 from moodbook.networks.vqvae import VQVAE
-from moodbook.training.cached import Cached, cache_segments, encode_codes
+from moodbook.training.cached import Cached, cache_segments, encode_statistics, statistics_of
 from moodbook.training.calibration import fit_scaling, fold_in
 from moodbook.training.examples import Examples
 from moodbook.training.folds import HeldOut, become_mean, folds_of, join
-from moodbook.training.given import LearnedVQVAE, open_vqvae, read_step, rounded
-from moodbook.training.loop import train_step
+from moodbook.training.given import LearnedVQVAE, is_finished, open_vqvae, read_step, rounded
+from moodbook.training.loop import finished, train_step
 from moodbook.training.machine import Machine, resolve_precision
-from moodbook.training.prepared import Prepared, prepare
-from moodbook.training.presence import MUSIC_SEGMENTS, PresenceLearner, PresenceReport, sampled
+from moodbook.training.prepared import Prepared, prepare, split_up
+from moodbook.training.presence import MUSIC_SEGMENTS, PresenceLearner, PresenceReport, require_music, sampled
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, StepConfig
 from moodbook.training.run_folder import CACHE, METRICS, STEP_1, STEP_2, MetricsLog, open_run
@@ -43,6 +43,7 @@ from moodbook.training.tagger import (
     segment_logits,
 )
 from moodbook.training.teacher.hearing import TeacherHearing
+from moodbook.training.teacher.teacher import Teacher
 from moodbook.training.vqvae import Step1
 
 LEARNED_FROM: tuple[Split, ...] = ("train", "validation")
@@ -111,18 +112,42 @@ class Experiment:
             labelled: Whether it needs their tags.
 
         Raises:
-            DataError: Two tracks share an id, a tag is unknown, or the disk has no room.
-            TrainingError: A split has no track that can be used, or validation cannot be measured.
+            DataError: Two tracks share an id, no track has a tag, one has an unknown tag, the data set that step 1
+                learns from is not here, or the disk has no room.
+            TrainingError: A split has no track that can be used, or what stops the training cannot be measured.
+            ModelError: The teacher that step 1 will learn from is not here.
         """
-        if labelled:
-            self.dataset.ground_truth(self.dataset.tracks)
+        self._require_step_1()
+        tracks = split_up(self.dataset, splits)
+        if labelled and not self.dataset.ground_truth(self.dataset.tracks).any():
+            raise DataError(
+                f"data set '{self.dataset.name}': no track has a tag, and tags are what is learned and scored; name "
+                "them in its index"
+            )
         watched = labelled and not isinstance(self.recipe.classifier, PopularityConfig)
         if watched:  # Before hours of listening; what cannot be read may still take away what divided them.
-            require_measurable(self.dataset.ground_truth(self.dataset.split("validation")))
+            self._require_measurable(tracks)
         prepared = prepare(self.dataset, splits, self.recipe, self._cache, self.display)
         if watched:
-            require_measurable(self.dataset.ground_truth(prepared.tracks["validation"]))
+            self._require_measurable(prepared.tracks)
         return prepared
+
+    def _require_step_1(self) -> None:
+        """Find out whether what step 1 will learn from is here: its own data set, its teacher."""
+        dials = self.recipe.step_1
+        if dials is None or self._given is not None:
+            return
+        if self.other_data is not None:
+            split_up(self.other_data, LEARNED_FROM)
+        if dials.teacher is not None and not is_finished(self.folder):
+            Teacher.load(dials.teacher)
+
+    def _require_measurable(self, tracks: Mapping[Split, tuple[Track, ...]]) -> None:
+        folds = self.recipe.step_2.folds
+        for number, fold in enumerate(
+            folds_of(tracks["train"], tracks["validation"], folds, self.recipe.seed), start=1
+        ):
+            require_measurable(self.dataset.ground_truth(fold.held_out), number, folds)
 
     def examples(self, prepared: Prepared, split: Split, *, labelled: bool) -> Examples:
         """Give the segments of a split, with the tags of their tracks or without."""
@@ -167,18 +192,14 @@ class Experiment:
         if self._elsewhere is not None:
             other, others_prepared = self._elsewhere
             return other.train_vqvae(others_prepared)
-        train, validation = (self.examples(prepared, split, labelled=False) for split in LEARNED_FROM)
-        if self.recipe.step_1.teacher is not None:
-            train, validation = self._taught(prepared, train, validation)
         dials = self.recipe.step_1
-        step = Step1(
-            self.recipe.vqvae,
-            self.recipe.seed,
-            train,
-            validation,
-            dials,
-        )
         plan = self._plan(dials, STEP_1, prepared)
+        if (summary := finished(Step1.number, plan, self.display)) is not None:
+            return summary
+        train, validation = (self.examples(prepared, split, labelled=False) for split in LEARNED_FROM)
+        if dials.teacher is not None:
+            train, validation = self._taught(prepared, train, validation)
+        step = Step1(self.recipe.vqvae, self.recipe.seed, train, validation, dials)
         return train_step(step, plan, self.machine, self._metrics, self.display)
 
     def step_2(self, prepared: Prepared, learned: LearnedVQVAE | None) -> LearnedTagger:
@@ -274,8 +295,7 @@ class Experiment:
         rows = self.examples(prepared, "train", labelled=False).to_learn_from().rows
         vqvae = tagger.network.vqvae.eval()
         if tagger.cached is not None:
-            codebook = vqvae.quantizer.codebook.detach().float().cpu().numpy()
-            statistics = segment_statistics(np.asarray(tagger.cached.codes.codes[rows]), codebook)
+            statistics = statistics_of(vqvae, np.asarray(tagger.cached.codes.codes[rows]))
         else:
             statistics = self._statistics_of(vqvae, prepared, rows)
         embedding = fit_embedding(statistics)
@@ -286,7 +306,7 @@ class Experiment:
     ) -> Float32[np.ndarray, "rows statistics"]:
         size = self.recipe.step_2.batch_size
         batches = [prepared.features.log_mel[rows[start : start + size]] for start in range(0, len(rows), size)]
-        return np.concatenate([self._statistics(vqvae, batch) for batch in batches])
+        return np.concatenate([encode_statistics(vqvae, batch, self.machine.device) for batch in batches])
 
     def presence(
         self, prepared: Prepared, tagger: LearnedTagger | None
@@ -308,57 +328,70 @@ class Experiment:
             return lent, None
         vqvae = tagger.network.vqvae.eval()
         speech = open_dataset(recipe.speech, seed=self.recipe.seed)
-        music = {split: self._music(prepared, split) for split in LEARNED_FROM}
-        if self._elsewhere is not None:
-            other, others_prepared = self._elsewhere
-            for split in LEARNED_FROM:
-                music[split] = np.concatenate([music[split], other._music(others_prepared, split)])
+        train, validation = (
+            np.concatenate([sampled(log_mel, rows, MUSIC_SEGMENTS, self.recipe.seed) for log_mel, rows in of_split])
+            for of_split in self._music(prepared)
+        )
         self.display.note("telling music from noise and speech")
         learner = PresenceLearner(
-            lambda log_mel: self._statistics(vqvae, log_mel),
+            lambda log_mel: encode_statistics(vqvae, log_mel, self.machine.device),
             self.recipe.features,
             self.recipe.seed,
             self.recipe.step_2.batch_size,
         )
-        learned = learner.learn(
-            music["train"], music["validation"], speech.split("train"), speech.split("validation"), recipe.refused_music
-        )
-        return learned
+        return learner.learn(train, validation, speech.split("train"), speech.split("validation"), recipe.refused_music)
 
-    def require_speech(self) -> None:
-        """Find out before hours are spent whether the speech is here that `presence` will learn from.
+    def require_other_data(self) -> None:
+        """Find out before hours are spent whether the data sets are here that `presence` will learn from.
 
         Raises:
-            DataError: It is not.
+            DataError: One is not.
+            TrainingError: One lacks a split.
         """
         if self.recipe.presence is not None and self._lent_presence is None:
             open_dataset(self.recipe.presence.speech, seed=self.recipe.seed)
+            if self.other_data is not None:
+                split_up(self.other_data, LEARNED_FROM)
+
+    def require_music(self, prepared: Prepared) -> None:
+        """Find out before anything is trained whether `presence` will have music enough.
+
+        Raises:
+            DataError: The data set that step 1 learns from is not here, or the disk has no room for its features.
+            TrainingError: There is too little.
+        """
+        if self.recipe.presence is not None and self._lent_presence is None:
+            require_music(*(sum(len(rows) for _, rows in of_split) for of_split in self._music(prepared)))
 
     @property
     def _lent_presence(self) -> Presence | None:
         model = None if self._given is None or self.recipe.step_2.update_vqvae else self._given.model
         return None if model is None else model.presence
 
-    def _music(self, prepared: Prepared, split: Split) -> Float32[np.ndarray, "segments 128 1024"]:
-        examples = self.examples(prepared, split, labelled=False)
-        whole = examples.rows[examples.filled == 1]
-        return sampled(prepared.features.log_mel, whole, MUSIC_SEGMENTS, self.recipe.seed)
+    def _music(self, prepared: Prepared) -> list[list[tuple[np.ndarray, Int[np.ndarray, " rows"]]]]:
+        """Give, for train and validation, the features of each data set at hand and the rows of its whole segments."""
 
-    def _statistics(
-        self, vqvae: VQVAE, log_mel: Float[np.ndarray, "segments 128 1024"]
-    ) -> Float32[np.ndarray, "segments statistics"]:
-        codes = encode_codes(vqvae, np.asarray(log_mel, dtype=np.float32), self.machine.device)
-        return segment_statistics(codes.astype(np.int16), vqvae.quantizer.codebook.detach().float().cpu().numpy())
+        def of(source: Experiment, there: Prepared, split: Split) -> tuple[np.ndarray, Int[np.ndarray, " rows"]]:
+            examples = source.examples(there, split, labelled=False)
+            return there.features.log_mel, examples.rows[examples.filled == 1]
+
+        sources = [(self, prepared), *([] if self._elsewhere is None else [self._elsewhere])]
+        return [[of(source, there, split) for source, there in sources] for split in LEARNED_FROM]
+
+    @cached_property
+    def other_data(self) -> Dataset | None:
+        """The data set of its own that the recipe gives step 1; `presence` learns from its music, too."""
+        data = None if self.recipe.step_1 is None else self.recipe.step_1.data
+        return None if data is None else open_dataset(data, seed=self.recipe.seed)
 
     @cached_property
     def _elsewhere(self) -> tuple[Experiment, Prepared] | None:
-        """Open the other data set that step 1 learns from: an experiment of its own in the folder of the step."""
-        data = None if self.recipe.step_1 is None else self.recipe.step_1.data
-        if data is None:
+        """Listen to the data set that step 1 has of its own: an experiment in the folder of the step."""
+        if self.other_data is None:
             return None
         other = Experiment(
             self.recipe.for_step_1(),
-            open_dataset(data, seed=self.recipe.seed),
+            self.other_data,
             self.folder / STEP_1,
             self.machine,
             self.display,
@@ -367,7 +400,8 @@ class Experiment:
             vqvae=None,
             checkpoint_seconds=self._checkpoint_seconds,
         )
-        return other, other.prepare(LEARNED_FROM, labelled=False)
+        # Not its own `prepare`: where step 1 is given, only the music is wanted, and no teacher.
+        return other, prepare(other.dataset, LEARNED_FROM, other.recipe, other._cache, self.display)
 
     def _taught(self, prepared: Prepared, train: Examples, validation: Examples) -> tuple[Examples, Examples]:
         """Give the same segments with what the teacher hears of them."""

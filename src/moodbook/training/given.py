@@ -16,9 +16,11 @@ from moodbook.model.bundle import CONFIG_FILE, Bundle, list_models, read_bundle
 from moodbook.model.tensors import Storage, round_to_storage
 from moodbook.networks.config import VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
-from moodbook.training.recipe import Recipe
-from moodbook.training.run_folder import STEP_1, differences
+from moodbook.training.checkpoint import read_json
+from moodbook.training.recipe import Recipe, completed
+from moodbook.training.run_folder import RUN, STEP_1, differences
 from moodbook.training.step import StepSummary, read_summary, read_weights
+from moodbook.training.teacher.names import NETWORKS, TeacherName
 
 _IN_A_MODEL = "vqvae."
 
@@ -31,12 +33,17 @@ class LearnedVQVAE:
         weights: The VQ-VAE's weights by name.
         sha256: Hash of the file of weights, or of the model that they are of.
         summary: How the step ended; None where it is a model's.
+        data: Name, licence and citation of the music that the step learned from; None where no record of its run lies
+            beside it.
+        teacher: What taught the step; None where nothing did.
         model: The model that it is of; None where it is a step's.
     """
 
     weights: Mapping[str, Tensor]
     sha256: str
     summary: StepSummary | None = None
+    data: Mapping[str, str] | None = None
+    teacher: TeacherName | None = None
     model: Bundle | None = None
 
 
@@ -69,11 +76,25 @@ def read_step(given: str | Path) -> LearnedVQVAE:
     """Read what a finished step 1 left in its folder, or in that of its run.
 
     Raises:
-        TrainingError: The step is not finished, or its weights are missing or not what the step left.
+        TrainingError: The step is not finished, its weights are missing or not what the step left, or it had a teacher
+            that this version does not know.
     """
     folder = _step_folder(given)
     summary = _summary(folder)
-    return LearnedVQVAE(read_weights(folder).tensors, summary.weights_sha256, summary)
+    teacher = (_recipe_of(summary).get("step_1") or {}).get("teacher")
+    if teacher is not None and teacher not in NETWORKS:
+        raise TrainingError(f"the teacher '{teacher}' of '{folder}' is not known to this version; update Moodbook")
+    weights = read_weights(folder).tensors
+    return LearnedVQVAE(weights, summary.weights_sha256, summary, _data_of(folder, summary), teacher)
+
+
+def is_finished(given: str | Path) -> bool:
+    """Say whether a folder, or that of a run, holds a finished step 1.
+
+    Raises:
+        TrainingError: The record of the step is damaged.
+    """
+    return read_summary(_step_folder(given)) is not None
 
 
 def open_vqvae(recipe: Recipe, given: str | Path) -> LearnedVQVAE:
@@ -126,13 +147,24 @@ def _reading(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reading_there(given: str | Path, model: Bundle | None) -> dict[str, Any]:
     if model is None:
-        recorded = _reading(_summary(_step_folder(given)).identity.get("recipe", {}))
-        if recorded["vqvae"] is not None:
-            # A step that an older version trained does not name the dials that came later: they were at their defaults.
-            recorded["vqvae"] = VQVAEConfig().model_dump(mode="json") | recorded["vqvae"]
-        return recorded
+        return _reading(_recipe_of(_summary(_step_folder(given))))
     network, features = model.network.model_dump(mode="json"), model.features.model_dump(mode="json")
     return _reading({**network, "features": features})
+
+
+def _recipe_of(summary: StepSummary) -> Mapping[str, Any]:
+    recipe = completed(summary.identity.get("recipe"))
+    return recipe if isinstance(recipe, Mapping) else {}
+
+
+def _data_of(folder: Path, summary: StepSummary) -> dict[str, str] | None:
+    """Read what the run of a step recorded of its music, if that run lies around it."""
+    record = folder.parent / RUN
+    run = read_json(record) if record.is_file() else {}
+    data, identity = run.get("data"), run.get("identity", {})
+    if data is None or identity.get("data_sha256") != summary.identity.get("data_sha256"):
+        return None
+    return {key: str(data.get(key, "")) for key in ("name", "licence", "citation")}
 
 
 def _weights_of_model(model: Bundle, config: VQVAEConfig) -> dict[str, Tensor]:

@@ -75,17 +75,28 @@ def train_step(step: TrainingStep, plan: Plan, machine: Machine, metrics: Metric
         TrainingError: There are too few examples for the processes, the loss or the watched figure is not finite, what
             is in the folder belongs to another recipe or other data, or a file cannot be read or written.
     """
-    summary = read_summary(plan.folder) if plan.resume else None
-    if summary is not None:
-        require_same(plan.identity, summary.identity, plan.folder)
+    if (summary := finished(step.number, plan, display)) is not None:
         step.loss.network.load_state_dict(read_weights(plan.folder).tensors)
-        display.note(f"step {step.number}: finished already, best epoch {summary.best_epoch}")
         return summary
     training = _Training(step, plan, machine, metrics, display)
     try:
         return training.run()
     finally:
         display.end()
+
+
+def finished(number: int, plan: Plan, display: Display) -> StepSummary | None:
+    """Say how a step ended that a resumed run finds finished; None where there is something to train.
+
+    Raises:
+        TrainingError: It belongs to another recipe or other data, or its weights are not what it left.
+    """
+    summary = read_summary(plan.folder) if plan.resume else None
+    if summary is not None:
+        require_same(plan.identity, summary.identity, plan.folder)
+        read_weights(plan.folder)
+        display.note(f"step {number}: finished already, best epoch {summary.best_epoch}")
+    return summary
 
 
 class _Training:

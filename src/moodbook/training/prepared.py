@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moodbook.datasets.cache import FeatureCache, SkippedTrack
-from moodbook.datasets.dataset import Dataset, Split, Track
+from moodbook.datasets.dataset import SPLITS, Dataset, Split, Track
 from moodbook.datasets.segmenting import TOO_SHORT
 from moodbook.errors import TrainingError
 from moodbook.training.progress import Display
@@ -31,6 +31,25 @@ class Prepared:
     unreadable: tuple[SkippedTrack, ...]
 
 
+def split_up(dataset: Dataset, splits: Sequence[Split]) -> dict[Split, tuple[Track, ...]]:
+    """Give the tracks of some splits.
+
+    Args:
+        dataset: Every track has a split.
+        splits: The splits that the run needs.
+
+    Raises:
+        TrainingError: One has no track.
+    """
+    tracks = {split: dataset.split(split) for split in splits}
+    if empty := [split for split, of_split in tracks.items() if not of_split]:
+        raise TrainingError(
+            f"data set '{dataset.name}' has no {' and no '.join(empty)} track. Name the split of every track in the "
+            f"column 'split' of its index ({', '.join(SPLITS)}), or leave the column out to have splits made"
+        )
+    return tracks
+
+
 def prepare(dataset: Dataset, splits: Sequence[Split], recipe: Recipe, cache: Path, display: Display) -> Prepared:
     """Compute the features of some splits; a track that cannot be read is noted and left out.
 
@@ -43,9 +62,9 @@ def prepare(dataset: Dataset, splits: Sequence[Split], recipe: Recipe, cache: Pa
 
     Raises:
         DataError: Two tracks share an id, or the disk has no room.
-        TrainingError: A split has no track that can be used.
+        TrainingError: A split has no track, or none that can be used.
     """
-    by_split = {split: dataset.split(split) for split in splits}
+    by_split = split_up(dataset, splits)
     tracks = [track for split in splits for track in by_split[split]]
     display.begin(f"features of {len(tracks)} tracks", total=len(tracks))
     features = FeatureCache.build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,25 @@ class PresenceReport:
     music_kept: float
     speech_found: float
     noise_found: float
+
+
+def require_music(train: int, validation: int) -> None:
+    """Refuse music that is too little to learn from, before anything is learned.
+
+    Args:
+        train: Whole segments to learn from; every other one is learned from as a telephone passes it, too.
+        validation: Whole segments of other music, of which a half draws the border.
+
+    Raises:
+        TrainingError: There are too few of one kind.
+    """
+    fewest_train, fewest_validation = math.ceil((2 * _FEWEST - 1) / 3), 2 * _FEWEST - 1
+    if train < fewest_train or validation < fewest_validation:
+        raise TrainingError(
+            f"telling music from noise and speech wants {fewest_train} whole segments of train music and "
+            f"{fewest_validation} of validation music, got {train} and {validation}; give more tracks, take "
+            'data.segments = "all", or leave [presence] out'
+        )
 
 
 def noise_segments(count: int, seed: int, config: FeatureConfig) -> LogMel:

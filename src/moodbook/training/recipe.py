@@ -43,7 +43,8 @@ class DataRules(Config):
 class StepConfig(Config):
     """The optimisation of one training step: Adam, early stopping on validation."""
 
-    batch_size: int = Field(12, ge=1)
+    batch_size: int = Field(12, ge=2)
+    """Segments a batch; batch norm needs two."""
     learning_rate: float = Field(2e-4, gt=0)
     max_epochs: int = Field(100, ge=1)
     patience: int = Field(10, ge=1)
@@ -259,6 +260,18 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"recipe '{path}': {_explain(error)}") from error
+
+
+def completed(recorded: Any) -> Any:
+    """Give the settings of a recipe that a run recorded, with those at their defaults that came later.
+
+    Args:
+        recorded: What stands in the record of a run; what is no recipe now stays as it is.
+    """
+    try:
+        return Recipe.model_validate(recorded).model_dump(mode="json")
+    except ValidationError:
+        return recorded
 
 
 def recipe_toml(recipe: Recipe) -> str:

@@ -11,12 +11,11 @@ from jaxtyping import Bool, Float32
 
 from moodbook.datasets.check import check
 from moodbook.datasets.dataset import SPLITS, Dataset, Track
-from moodbook.datasets.registry import find_source
 from moodbook.errors import TrainingError
 from moodbook.evaluation.calibration import expected_calibration_error
 from moodbook.evaluation.metrics import evaluate
 from moodbook.evaluation.thresholds import clear_of_scores, decide, fit_precision_threshold, fit_thresholds
-from moodbook.model.bundle import Bundle, popularity_weights, write_bundle
+from moodbook.model.bundle import popularity_weights, write_bundle
 from moodbook.model.card import NAME_PATTERN, Card, Provenance
 from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
@@ -81,20 +80,22 @@ def reproduce(
     Raises:
         TrainingError: The folder is taken or holds another run, the name cannot name a model, or training cannot start,
             resume or go on.
-        DataError: The data set cannot be used, or the disk has no room.
+        DataError: A data set cannot be used or is not here, or the disk has no room.
+        ModelError: The model that lends its VQ-VAE is damaged, or the teacher of step 1 is not here.
     """
     name = recipe.name if name is None else name
     if not re.fullmatch(NAME_PATTERN, name):
         raise TrainingError(f"'{name}' cannot name a model; begin with a letter or digit, go on with those and ._+-")
     with tuned_processor():
         experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, vqvae, checkpoint_seconds)
-        experiment.require_speech()
+        experiment.require_other_data()
         dataset = experiment.dataset  # Without the tags that the recipe leaves out.
         findings = check(dataset, compare=False)
         for finding in findings:
             concerned = f" ({len(finding.track_ids)} tracks)" if finding.track_ids else ""
             experiment.display.note(f"{finding.level}, {finding.kind}: {finding.message}{concerned}")
         prepared = experiment.prepare(SPLITS, labelled=True)
+        experiment.require_music(prepared)
         learned, tagger = None, None
         if not isinstance(recipe.classifier, PopularityConfig):
             learned = experiment.step_1(prepared) if recipe.vqvae is not None else None
@@ -142,8 +143,7 @@ def reproduce(
     )
     if experiment.machine.is_main:
         presence = None if learned_presence is None else learned_presence[0]
-        model = None if learned is None else learned.model
-        _write(experiment, prepared, tagger, thresholds, presence, model, report)
+        _write(experiment, prepared, tagger, thresholds, presence, learned, report)
     experiment.machine.wait()
     return report
 
@@ -286,31 +286,43 @@ def _summaries(learned: LearnedVQVAE | None, tagger: LearnedTagger | None) -> tu
     return (() if first is None else (first,)) + (() if tagger is None else tagger.summaries)
 
 
-def _credits(recipe: Recipe, dataset: Dataset, model: Bundle | None) -> tuple[str, ...]:
+def _credits(experiment: Experiment, learned: LearnedVQVAE | None, presence_learned: bool) -> tuple[str, ...]:
     """Name whose music and whose work a model stands on.
 
     Args:
-        recipe: What was done.
-        dataset: On what.
-        model: The model whose VQ-VAE was taken; None where the recipe's step 1 was.
+        experiment: What was done, on what.
+        learned: What step 1 had learned, here or elsewhere.
+        presence_learned: Whether what is no music was learned here, and so from other music too.
     """
-    credits = [dataset.citation]
-    if model is not None:
-        card = model.config.card
+    recipe, dataset = experiment.recipe, experiment.dataset
+    credits, known = [dataset.citation], {dataset.sha256}
+    if learned is not None and learned.model is not None:
+        card = learned.model.config.card
         changed = "; it has learned on here" if recipe.step_2.update_vqvae else ""
         credits += [
-            f"VQ-VAE of the model '{card.name}' ({card.licence}), sha256 {model.sha256}{changed}.",
+            f"VQ-VAE of the model '{card.name}' ({card.licence}), sha256 {learned.model.sha256}{changed}.",
             *card.credits,
         ]
-    elif recipe.step_1 is not None:
-        other = None if recipe.step_1.data is None else find_source(recipe.step_1.data)
-        if other is not None:
+    elif learned is not None and learned.summary is not None:
+        # What the step itself recorded: the recipe says what would have been learned from, had no step been given.
+        data_sha256 = str(learned.summary.identity.get("data_sha256"))
+        if data_sha256 not in known:
             credits.append(
-                f"Step 1 learned from '{other.source.name}': {other.source.citation} {other.source.licence}."
+                f"Step 1 learned from music that no record beside it names (sha256 {data_sha256})."
+                if learned.data is None
+                else _credit_of("Step 1 learned from", **learned.data)
             )
-        if recipe.step_1.teacher is not None:
-            credits.append(credit(recipe.step_1.teacher))
+            known.add(data_sha256)
+        if learned.teacher is not None:
+            credits.append(credit(learned.teacher))
+    other = experiment.other_data if presence_learned else None
+    if other is not None and other.sha256 not in known:
+        credits.append(_credit_of("What is music was learned from", other.name, other.licence, other.citation))
     return tuple(credit for credit in dict.fromkeys(credits) if credit)
+
+
+def _credit_of(what: str, name: str, licence: str, citation: str) -> str:
+    return f"{what} '{name}', licence: {licence}. {citation}".strip()
 
 
 def _write(
@@ -319,7 +331,7 @@ def _write(
     tagger: LearnedTagger | None,
     thresholds: Mapping[str, float],
     presence: Presence | None,
-    model: Bundle | None,
+    learned: LearnedVQVAE | None,
     report: Report,
 ) -> None:
     folder, recipe, dataset = experiment.folder, experiment.recipe, experiment.dataset
@@ -335,9 +347,9 @@ def _write(
             f"The mean of {recipe.step_2.folds} classifiers, each of which left out a part of the train and validation "
             "tracks; calibration, thresholds and the validation figures stand on what each says of its part."
         )
-    if model is not None and presence is not None and report.presence is None:
+    if learned is not None and learned.model is not None and presence is not None and report.presence is None:
         notes.append(
-            f"It tells music from noise and speech as the model '{model.name}' does, whose codes are the same."
+            f"It tells music from noise and speech as the model '{learned.model.name}' does, whose codes are the same."
         )
     if report.never_decided:
         notes.append(f"Tags that no validation track has are never decided: {', '.join(report.never_decided)}.")
@@ -363,7 +375,7 @@ def _write(
                 seed=recipe.seed,
                 versions=versions(),
             ),
-            credits=_credits(recipe, dataset, model),
+            credits=_credits(experiment, learned, report.presence is not None),
             metrics=report.card_metrics(),
             notes=tuple(notes),
         ),

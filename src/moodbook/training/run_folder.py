@@ -31,7 +31,7 @@ import moodbook
 from moodbook.errors import TrainingError
 from moodbook.tags import TagSet
 from moodbook.training.checkpoint import read_json, write_json, write_text
-from moodbook.training.recipe import Recipe, recipe_toml
+from moodbook.training.recipe import Recipe, completed, recipe_toml
 
 RECIPE, RUN, METRICS, THRESHOLDS, REPORT = "recipe.toml", "run.json", "metrics.jsonl", "thresholds.json", "report.json"
 STEP_1, STEP_2, CACHE, BUNDLE = "step-1", "step-2", "cache", "bundle"
@@ -103,10 +103,15 @@ def open_run(folder: Path, recipe: Recipe, identity: Mapping[str, Any], about: M
 def require_same(asked: Mapping[str, Any], stored: Mapping[str, Any], folder: Path) -> None:
     """Refuse to mix two runs.
 
+    Args:
+        asked: What the run is asked to be.
+        stored: What it was begun as, by an older version perhaps, whose recipes had fewer dials.
+        folder: Where.
+
     Raises:
         TrainingError: The two differ; the message says in what.
     """
-    if different := differences(asked, stored):
+    if different := differences(asked, {**stored, "recipe": completed(stored.get("recipe"))}):
         raise TrainingError(
             f"'{folder}' belongs to another run: {'; '.join(different)}. Resume with what it was begun with, or name "
             "another folder"

@@ -190,17 +190,27 @@ def _sigmoid(logits: Float32[np.ndarray, "examples tags"]) -> Float32[np.ndarray
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
 
 
-def require_measurable(truth: Bool[np.ndarray, "tracks tags"]) -> None:
-    """Refuse validation tracks on which ROC-AUC cannot be measured.
+def require_measurable(truth: Bool[np.ndarray, "tracks tags"], fold: int = 1, folds: int = 1) -> None:
+    """Refuse tracks on which ROC-AUC cannot be measured.
+
+    Args:
+        truth: The tags of the tracks that stop the training.
+        fold: Which fold they are left out by, counted from 1; the first leaves out the validation split.
+        folds: How many there are.
 
     Raises:
         TrainingError: No tag is on some of the tracks and not on others.
     """
-    if not (truth.any(axis=0) & ~truth.all(axis=0)).any():
-        raise TrainingError(
-            f"no tag divides the {len(truth)} validation tracks (each is on all of them or on none), so ROC-AUC cannot "
-            "be measured; give more validation tracks"
-        )
+    if (truth.any(axis=0) & ~truth.all(axis=0)).any():
+        return
+    if fold == 1:
+        tracks, remedy = "validation tracks", "give more validation tracks"
+    else:
+        tracks, remedy = f"tracks that fold {fold} of {folds} leaves out", "lower step_2.folds, or give more tracks"
+    raise TrainingError(
+        f"no tag divides the {len(truth)} {tracks} (each is on all of them or on none), so ROC-AUC cannot be measured; "
+        f"{remedy}"
+    )
 
 
 def _truth_of(validation: Examples) -> Bool[np.ndarray, "tracks tags"]:

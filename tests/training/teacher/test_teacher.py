@@ -30,6 +30,7 @@ from moodbook.training.machine import Machine
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe
 from moodbook.training.reproduce import reproduce
+from moodbook.training.run_folder import CACHE
 from moodbook.training.step import read_weights
 from moodbook.training.teacher import musicnn
 from moodbook.training.teacher import teacher as teacher_module
@@ -97,7 +98,7 @@ def as_published(weights: dict[str, np.ndarray], log_mel: Tensor) -> Tensor:
 def test_the_network_is_the_published_one() -> None:
     weights = random_weights()
     log_mel = torch.rand(2, musicnn.PATCH_FRAMES, musicnn.N_MELS, generator=torch.Generator().manual_seed(0)) * 4
-    np.testing.assert_allclose(MusiCNN(weights)(log_mel), as_published(weights, log_mel), atol=2e-5)
+    np.testing.assert_allclose(MusiCNN(weights).embedding(log_mel), as_published(weights, log_mel), atol=2e-5)
 
 
 def test_its_log_mel_is_that_of_the_package_in_float32() -> None:
@@ -151,10 +152,7 @@ class CheapTeacher(MusiCNN):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         self.heard.append(len(log_mel))
-        return log_mel.mean(1).repeat(1, 3)[:, :EMBEDDING]
-
-    def standardise(self, embedding: Tensor) -> Tensor:
-        return embedding - 1.0
+        return log_mel.mean(1).repeat(1, 3)[:, :EMBEDDING] - 1.0
 
 
 @pytest.fixture
@@ -216,10 +214,10 @@ def test_two_networks_stand_one_behind_the_other(monkeypatch: pytest.MonkeyPatch
 def test_standardising_undoes_the_scale_and_shift_of_the_last_layer() -> None:
     weights = random_weights()
     network = MusiCNN(weights)
-    embedding = network(torch.rand(3, musicnn.PATCH_FRAMES, musicnn.N_MELS, generator=torch.Generator().manual_seed(0)))
+    heard = torch.rand(3, musicnn.PATCH_FRAMES, musicnn.N_MELS, generator=torch.Generator().manual_seed(0))
     last = "batch_normalization_10"
-    expected = (embedding.numpy() - weights[f"{last}/beta"]) / weights[f"{last}/gamma"]
-    np.testing.assert_allclose(network.standardise(embedding), expected, rtol=1e-5)
+    expected = (network.embedding(heard).numpy() - weights[f"{last}/beta"]) / weights[f"{last}/gamma"]
+    np.testing.assert_allclose(network(heard), expected, rtol=1e-5)
 
 
 def test_the_error_counts_only_windows_with_a_target() -> None:
@@ -335,7 +333,9 @@ def test_step_1_learns_from_a_data_set_of_its_own(
             "data": recipe.data.model_copy(update={"min_tracks": 2}),
         }
     )
-    unlabelled = replace(six_seconds, tags=TagSet(()), tracks=tuple(replace(t, tags=()) for t in six_seconds.tracks))
+    unlabelled = replace(
+        six_seconds, name="immich", tags=TagSet(()), tracks=tuple(replace(t, tags=()) for t in six_seconds.tracks)
+    )
     opened: list[str] = []
 
     def open_other(name: str, seed: int) -> Dataset:
@@ -351,6 +351,31 @@ def test_step_1_learns_from_a_data_set_of_its_own(
     assert any(credit.startswith("Step 1 learned from 'immich'") for credit in credits)
     assert any("musicnn" in credit for credit in credits)
 
+    assert credits[1] == "Step 1 learned from 'immich', licence: CC0-1.0. The tests."
+
     # Its VQ-VAE is found by the folder of the run, and a finished run goes on from there.
     again = reproduce(recipe, small_set, tmp_path / "again", vqvae=tmp_path / "run")
     assert again.test.macro.roc_auc == reproduce(elsewhere, small_set, tmp_path / "run", resume=True).test.macro.roc_auc
+
+
+def test_a_teacher_that_is_not_here_is_missed_before_any_listening_and_only_where_it_will_teach(
+    six_seconds: Dataset,
+    narrow: Callable[..., Recipe],
+    small_teacher: CheapTeacher,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    machine: Machine,
+) -> None:
+    recipe = taught(narrow)
+    first = reproduce(recipe, six_seconds, tmp_path / "first", cache=tmp_path / "cache")
+
+    def missing(network: str) -> MusiCNN:
+        raise ModelError("the teacher's weights are not here")
+
+    monkeypatch.setattr(teacher_module, "load_musicnn", missing)
+    with pytest.raises(ModelError, match="the teacher's weights are not here"):
+        reproduce(recipe, six_seconds, tmp_path / "run")
+    assert not (tmp_path / "run" / CACHE).exists()
+    given = reproduce(recipe, six_seconds, tmp_path / "given", cache=tmp_path / "cache", vqvae=tmp_path / "first")
+    resumed = reproduce(recipe, six_seconds, tmp_path / "first", cache=tmp_path / "cache", resume=True)
+    assert given.test == resumed.test == first.test

@@ -145,7 +145,16 @@ class MusiCNN(nn.Module):
 
     @torch.no_grad()
     def forward(self, log_mel: Float[Tensor, "batch frames n_mels"]) -> Float[Tensor, "batch embedding"]:
-        """Give the last hidden layer of patches: 200 numbers each."""
+        """Give the embedding of patches, each number at mean 0 and variance 1 over the songs that it learned from.
+
+        Its last layer is a batch norm; without the scale and the shift that it learned, that is what it gives.
+        """
+        standard: Tensor = (self.embedding(log_mel) - self.get_buffer("beta")) / self.get_buffer("gamma")
+        return standard
+
+    @torch.no_grad()
+    def embedding(self, log_mel: Float[Tensor, "batch frames n_mels"]) -> Float[Tensor, "batch embedding"]:
+        """Give the last hidden layer of patches as it is published: 200 numbers each."""
         hidden = log_mel * self.get_buffer("scale_0") + self.get_buffer("shift_0")
         features = [self._timbral(hidden, number) for number in _TIMBRAL]
         features += [self._temporal(hidden, number) for number in _TEMPORAL]
@@ -159,14 +168,6 @@ class MusiCNN(nn.Module):
         pooled = pooled * self.get_buffer("scale_9") + self.get_buffer("shift_9")
         embedding: Tensor = functional.relu(pooled @ self.get_buffer("dense_kernel") + self.get_buffer("dense_bias"))
         return embedding * self.get_buffer("scale_10") + self.get_buffer("shift_10")
-
-    def standardise(self, embedding: Float[Tensor, "*batch embedding"]) -> Float[Tensor, "*batch embedding"]:
-        """Bring each number of an embedding to mean 0 and variance 1 over the songs that the network learned from.
-
-        Its last layer is a batch norm; without the scale and the shift that it learned, that is what it gives.
-        """
-        standard: Tensor = (embedding - self.get_buffer("beta")) / self.get_buffer("gamma")
-        return standard
 
     def _timbral(self, hidden: Float[Tensor, "batch frames n_mels"], number: int) -> Float[Tensor, "batch maps frames"]:
         """Convolve 7 frames by 38 or 67 bands, and keep the best place on the frequency axis."""

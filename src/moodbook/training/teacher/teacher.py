@@ -24,8 +24,7 @@ class Teacher(nn.Module):
 
     def __init__(self, *networks: MusiCNN) -> None:
         super().__init__()
-        self._networks = networks
-        self.registered = nn.ModuleList(network.eval() for network in networks)  # So that they move with the module.
+        self.networks = nn.ModuleList(network.eval() for network in networks)
 
     @classmethod
     def load(cls, name: TeacherName) -> Teacher:
@@ -49,7 +48,7 @@ class Teacher(nn.Module):
             patches = torch.stack([log_mel[:, start : start + PATCH_FRAMES] for start in starts], dim=1).float()
             silent = patches[:, :, PATCH_FRAMES // 2, 0].isnan()
             heard = patches.nan_to_num().flatten(0, 1)
-            said = torch.cat([network.standardise(network(heard)) for network in self._networks], dim=1)
+            said = torch.cat([network(heard) for network in self.networks], dim=1)
             return said.reshape(len(log_mel), WINDOWS, -1).masked_fill(silent[..., None], torch.nan)
 
 
