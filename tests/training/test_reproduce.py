@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -264,9 +265,10 @@ def test_step_1_and_step_2_can_be_trained_apart(
     unlabelled = replace(small_set, tracks=tuple(replace(track, tags=()) for track in small_set.tracks))
     first = train_vqvae(recipe, unlabelled, tmp_path / "one", cache=tmp_path / "cache")
     second = train_tagger(recipe, small_set, tmp_path / "two", vqvae=tmp_path / "one", cache=tmp_path / "cache")
-    assert (first.step, second.step) == (1, 2)
+    assert (first.summary.step, second.summary.step) == (1, 2)
+    assert (first.unreadable, second.unreadable) == ((), ())
     whole = reproduce(recipe, small_set, tmp_path / "whole", cache=tmp_path / "cache")
-    assert [step.best for step in whole.steps] == [first.best, second.best]
+    assert [step.best for step in whole.steps] == [first.summary.best, second.summary.best]
     apart, together = (load_file(tmp_path / run / "step-2" / "weights.safetensors") for run in ("two", "whole"))
     assert all(torch.equal(apart[name], together[name]) for name in together)
 
@@ -296,6 +298,30 @@ def test_a_recipe_without_a_vqvae_has_no_step_1(
 ) -> None:
     with pytest.raises(TrainingError, match="recipe 'vggish' trains no VQ-VAE, so it has no step 1"):
         train_vqvae(narrow("vggish"), small_set, tmp_path / "run")
+
+
+def test_folds_are_no_step_alone(small_set: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="recipe 'own' makes its model of 4 folds, and this step alone would"):
+        train_tagger(read_recipe("own"), small_set, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_step_1_alone_could_not_read_is_reported_too(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    for track in small_set.tracks:
+        shutil.copy(track.path, tmp_path)
+    rows = [f"{track.track_id},{track.path.name},high,{track.split}\n" for track in small_set.tracks]
+    index = tmp_path / "elsewhere.csv"
+    index.write_text("".join(["track_id,path,tags,split\n", *rows, "gone,gone.wav,high,train\n"]))
+    recipe = narrow("fixed-cnn")
+    assert recipe.step_1 is not None
+    recipe = recipe.model_copy(update={"step_1": recipe.step_1.model_copy(update={"data": str(index)})})
+    step = train_vqvae(recipe, small_set, tmp_path / "one")
+    assert [skipped.track_id for skipped in step.unreadable] == ["gone"]
+    assert (step.folder / "weights.safetensors").is_file()
+    report = reproduce(recipe, small_set, tmp_path / "whole")
+    assert [skipped.track_id for skipped in report.unreadable] == ["gone"]
 
 
 def test_the_table_has_every_row_beside_the_published_one(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
+from moodbook.datasets.cache import SkippedTrack
 from moodbook.datasets.dataset import Dataset, Split, Track
 from moodbook.datasets.registry import open_dataset
 from moodbook.errors import TrainingError
@@ -84,6 +85,7 @@ class Experiment:
         dataset = dataset.with_min_tracks(recipe.data.min_tracks)
         self.recipe, self.dataset, self.folder, self.machine, self.display = recipe, dataset, folder, machine, display
         self._resume, self._checkpoint_seconds = resume, checkpoint_seconds
+        self.unreadable: list[SkippedTrack] = []  # Of every data set of the run, as it is prepared.
         self._cache = folder / CACHE if cache is None else cache
         self._metrics = MetricsLog(folder / METRICS)
         given = recipe.pretrained if vqvae is None else vqvae
@@ -120,6 +122,7 @@ class Experiment:
         if watched:  # Before hours of listening; what cannot be read may still take away what divided them.
             require_measurable(self.dataset.ground_truth(self.dataset.split("validation")))
         prepared = prepare(self.dataset, splits, self.recipe, self._cache, self.display)
+        self.unreadable += prepared.unreadable
         if watched:
             require_measurable(self.dataset.ground_truth(prepared.tracks["validation"]))
         return prepared
@@ -367,6 +370,7 @@ class Experiment:
             vqvae=None,
             checkpoint_seconds=self._checkpoint_seconds,
         )
+        other.unreadable = self.unreadable
         return other, other.prepare(LEARNED_FROM, labelled=False)
 
     def _taught(self, prepared: Prepared, train: Examples, validation: Examples) -> tuple[Examples, Examples]:
