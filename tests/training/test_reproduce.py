@@ -124,11 +124,31 @@ def test_the_report_prints_every_figure_with_its_interval(
     assert report.test.micro.precision == pytest.approx(2 / 3)
     few = "Note: intervals from 3 tracks come out too narrow, and the figures say little; score 20 or more.\n"
     assert few in text
+    assert report.to_json()["interval_note"] == few.removeprefix("Note: ").removesuffix(".\n")
+    card = (tmp_path / "run" / "bundle" / "README.md").read_text()
+    assert f"- Its test figures: {few.removeprefix('Note: ')}" in card
     many = replace(report, tracks={**report.tracks, "test": 20})
     assert "too narrow" not in many.to_text()
     # Of twenty tracks in four groups four are drawn, not twenty.
-    assert few.replace("3 tracks", "4 groups of tracks") in replace(many, groups=4).to_text()
+    in_groups = replace(many, groups=4)
+    assert few.replace("3 tracks", "4 groups of tracks") in in_groups.to_text()
+    table = table_2.Table2({"popularity": in_groups}).to_text()
+    assert "\nIn brackets: 95% intervals, bootstrap over groups of tracks. Our thresholds" in table
+    assert few.replace("3 tracks", "4 groups of tracks") in table
     assert report.to_json() == json.loads((tmp_path / "run" / "report.json").read_text())
+
+
+def test_one_test_group_has_no_intervals_and_no_line_on_them(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    tracks = tuple(replace(track, group="one" if track.split == "test" else None) for track in small_set.tracks)
+    report = reproduce(narrow("popularity"), replace(small_set, tracks=tracks), tmp_path / "run")
+    said = report.to_text() + table_2.Table2({"popularity": report}).to_text()
+    assert "In brackets" not in said
+    assert said.count("\nNo intervals: a bootstrap needs two groups of tracks at least. ") == 2
+    assert "too narrow" not in said
+    document = report.to_json()
+    assert (document["intervals"], document["interval"], document["interval_note"]) == ({}, None, None)
 
 
 def test_cached_codes_give_the_scores_of_encoding_again(

@@ -99,7 +99,8 @@ class Report:
                 for average, figures in self.intervals.items()
             },
             "calibration_interval": _ends(self.calibration_interval),
-            "interval": f"{LEVEL:.0%} bootstrap over {self.drawn}, {RESAMPLES} resamples",
+            "interval": f"{LEVEL:.0%} bootstrap over {self.drawn}, {RESAMPLES} resamples" if self.intervals else None,
+            "interval_note": self.too_narrow,
             "validation": self.validation.to_json(),
             "thresholds": f"fitted on {self.fitted_on}",
             "steps": [
@@ -133,13 +134,9 @@ class Report:
                 for average in AVERAGES
             ]
             lines.append(f"{title:<10}" + "".join(f"  {cell:<24}" for cell in cells).rstrip())
-        lines += [
-            "",
-            f"In brackets: {LEVEL:.0%} intervals, bootstrap over {self.drawn}. Thresholds: fitted on {self.fitted_on}.",
-        ]
-        narrow = too_narrow(self.tracks["test"] if self.groups is None else self.groups, self.drawn)
-        if self.intervals and narrow is not None:
-            lines.append(f"Note: {narrow}.")
+        lines += ["", f"{self.brackets} Thresholds: fitted on {self.fitted_on}."]
+        if self.too_narrow is not None:
+            lines.append(f"Note: {self.too_narrow}.")
         error = figure_and_interval(self.calibration_error, self.calibration_interval)
         lines.append(f"Expected calibration error on test: {error}.")
         if self.codebook is not None:
@@ -183,6 +180,20 @@ class Report:
     def drawn(self) -> str:
         """What the bootstrap draws."""
         return "tracks" if self.groups is None else "groups of tracks"
+
+    @property
+    def brackets(self) -> str:
+        """What stands in brackets behind a figure, as a sentence."""
+        if not self.intervals:
+            return f"No intervals: a bootstrap needs two {self.drawn} at least."
+        return f"In brackets: {LEVEL:.0%} intervals, bootstrap over {self.drawn}."
+
+    @property
+    def too_narrow(self) -> str | None:
+        """The note on intervals from too few tracks or groups; None where they are enough, and without intervals."""
+        if not self.intervals:
+            return None
+        return too_narrow(self.tracks["test"] if self.groups is None else self.groups, self.drawn)
 
     def interval(self, average: str, figure: str) -> Interval | None:
         """Give the interval of a figure; None where it has none."""

@@ -372,6 +372,8 @@ def _write(
         )
     if report.never_decided:
         notes.append(f"Tags that no validation track has are never decided: {', '.join(report.never_decided)}.")
+    if report.too_narrow is not None:
+        notes.append(f"Its test figures: {report.too_narrow}.")
     write_bundle(
         folder / BUNDLE,
         network=recipe.network,
