@@ -69,6 +69,7 @@ def test_the_folder_tells_the_whole_story(finished: Path, small_set: Dataset) ->
     assert report["tracks"] == {"train": 6, "validation": 3, "test": 3}
     assert [step["step"] for step in report["steps"]] == _steps(recipe)
     assert report["unreadable"] == []
+    assert report["unreached_precision"] is None
     low, high = report["calibration_interval"]
     assert low <= report["calibration_error"] <= high
     fixed = recipe.vqvae is not None and not recipe.step_2.update_vqvae
@@ -149,6 +150,22 @@ def test_one_test_group_has_no_intervals_and_no_line_on_them(
     assert "too narrow" not in said
     document = report.to_json()
     assert (document["intervals"], document["interval"], document["interval_note"]) == ({}, None, None)
+
+
+def test_a_precision_that_no_threshold_reaches_is_said_to_decide_nothing(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    # Three validation tracks give fewer decisions than a precision can be told from.
+    step_2 = narrow("vggish").step_2.model_copy(update={"decision_precision": 0.99})
+    report = reproduce(narrow("vggish").model_copy(update={"step_2": step_2}), small_set, tmp_path / "run")
+    said = (
+        "Nothing is decided: no threshold reaches the precision 0.99 that the recipe asks for with 10 decisions or more"
+    )
+    assert f"\n{said} on validation. Lower step_2.decision_precision.\n" in report.to_text()
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["unreached_precision"] == 0.99
+    bundle = read_bundle(tmp_path / "run" / "bundle")
+    assert any(note.startswith(said) for note in bundle.config.card.notes)
+    assert set(bundle.thresholds.values()) == {1.0}
 
 
 def test_cached_codes_give_the_scores_of_encoding_again(

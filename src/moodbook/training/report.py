@@ -14,6 +14,7 @@ from moodbook.datasets.check import Finding
 from moodbook.evaluation.calibration import expected_calibration_error
 from moodbook.evaluation.intervals import LEVEL, Interval, bootstrap, interval, resample_counts, too_narrow
 from moodbook.evaluation.metrics import Scores
+from moodbook.evaluation.thresholds import FEWEST_DECISIONS
 from moodbook.tags import TagSet
 from moodbook.training.codebook import CodebookReport
 from moodbook.training.presence import PresenceReport
@@ -51,6 +52,8 @@ class Report:
             each track was drawn on its own.
         steps: How the steps ended.
         never_decided: Tags that no validation track has: they have no threshold and are never decided.
+        unreached_precision: The precision that the recipe asks for, where no threshold reaches it, so that nothing is
+            decided; None where one does, and where none is asked for.
         unreadable: Tracks whose audio cannot be read.
         dropped: Tracks that the recipe leaves out because they are short.
         rare_tags: Tags that the recipe leaves out because too few tracks have them.
@@ -75,6 +78,7 @@ class Report:
     groups: int | None
     steps: tuple[StepSummary, ...]
     never_decided: tuple[str, ...]
+    unreached_precision: float | None
     unreadable: tuple[SkippedTrack, ...]
     dropped: tuple[SkippedTrack, ...]
     rare_tags: tuple[str, ...]
@@ -114,6 +118,7 @@ class Report:
                 for step in self.steps
             ],
             "never_decided": list(self.never_decided),
+            "unreached_precision": self.unreached_precision,
             "unreadable": [skipped._asdict() for skipped in self.unreadable],
             "dropped": [skipped._asdict() for skipped in self.dropped],
             "rare_tags": list(self.rare_tags),
@@ -157,6 +162,8 @@ class Report:
         ]
         if self.never_decided:
             lines.append(f"Never decided, for no validation track has them: {', '.join(self.never_decided)}.")
+        if self.nothing_decided is not None:
+            lines.append(self.nothing_decided)
         lines += [f"Note: {warning}." for warning in self.test.warnings]
         if self.rare_tags:
             lines.append(
@@ -175,6 +182,16 @@ class Report:
         """What the thresholds were fitted on: the validation split, or what each fold left out."""
         folds = sum(step.step == 2 for step in self.steps)
         return f"the parts that {folds} folds left out" if folds > 1 else "validation"
+
+    @property
+    def nothing_decided(self) -> str | None:
+        """Why nothing is decided and what to do, in a sentence; None where something is."""
+        if self.unreached_precision is None:
+            return None
+        return (
+            f"Nothing is decided: no threshold reaches the precision {self.unreached_precision:g} that the recipe asks "
+            f"for with {FEWEST_DECISIONS} decisions or more on {self.fitted_on}. Lower step_2.decision_precision."
+        )
 
     @property
     def drawn(self) -> str:

@@ -153,6 +153,7 @@ def reproduce(
         groups=None if groups is None else len(set(groups)),
         steps=_summaries(learned, tagger),
         never_decided=_never_decided(recipe, dataset.tags, held_out_truth),
+        unreached_precision=_unreached_precision(recipe, decide(held_out_scores, thresholds, dataset.tags)),
         unreadable=tuple(experiment.unreadable),
         dropped=prepared.dropped,
         rare_tags=dataset.dropped_tags,
@@ -312,6 +313,11 @@ def _never_decided(recipe: Recipe, tags: TagSet, ground_truth: Bool[np.ndarray, 
     return tuple(tag for column, tag in enumerate(tags) if not ground_truth[:, column].any())
 
 
+def _unreached_precision(recipe: Recipe, held_out: Bool[np.ndarray, "tracks tags"]) -> float | None:
+    """Give the precision that is asked for where no threshold reaches it, so that even held-out tracks have no word."""
+    return None if held_out.any() else recipe.step_2.decision_precision
+
+
 def _summaries(learned: LearnedVQVAE | None, tagger: LearnedTagger | None) -> tuple[StepSummary, ...]:
     first = None if learned is None else learned.summary
     return (() if first is None else (first,)) + (() if tagger is None else tagger.summaries)
@@ -372,6 +378,8 @@ def _write(
         )
     if report.never_decided:
         notes.append(f"Tags that no validation track has are never decided: {', '.join(report.never_decided)}.")
+    if report.nothing_decided is not None:
+        notes.append(report.nothing_decided)
     if report.too_narrow is not None:
         notes.append(f"Its test figures: {report.too_narrow}.")
     write_bundle(

@@ -106,8 +106,8 @@ class Table2:
         lines += [
             "",
             f"{first.brackets} Our thresholds are fitted on validation;",
-            "the published F was fitted on test, and that of the five runs suffers from thresholds in a wrong tag order",
-            "(behind the arrow: in the right one).",
+            "the published F was fitted on test, and that of the five runs suffers from thresholds in a wrong tag",
+            "order (behind the arrow: in the right one).",
         ]
         if first.too_narrow is not None:
             lines.append(f"Note: {first.too_narrow}.")
