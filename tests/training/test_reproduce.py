@@ -100,6 +100,7 @@ def test_the_bundle_gives_the_scores_of_the_run(finished: Path, small_set: Datas
     assert bundle.tags == small_set.tags
     assert bundle.thresholds == read_thresholds(finished / "thresholds.json")
     assert bundle.config.card.licence == "CC0-1.0"
+    assert bundle.config.card.tracks == {"train": 6, "validation": 3, "test": 3}
     assert bundle.config.card.credits == ("The tests.",)
     assert bundle.config.card.provenance.data_sha256 == small_set.sha256
     assert bundle.config.card.metrics["test"]["roc_auc_macro"] >= 0

@@ -404,6 +404,7 @@ def _write(
                 seed=recipe.seed,
                 versions=versions(),
             ),
+            tracks=dict(report.tracks),
             credits=_credits(recipe, dataset, model),
             metrics=report.card_metrics(),
             notes=tuple(notes),
