@@ -128,6 +128,20 @@ def test_unreadable_tracks_end_with_exit_code_1(index: Path, tmp_path: Path) -> 
     assert "Left out, cannot be read: 1 tracks:\n  t8: " in result.stdout
 
 
+@pytest.mark.parametrize("step", ["vqvae", "tagger"])
+def test_a_step_alone_says_what_it_could_not_read(step: str, index: Path, recipe: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "index.csv"
+    broken.write_text(index.read_text().replace("0.wav", "gone.wav").replace("1.wav", index.name))  # No music either.
+    asked = ("--recipe", recipe, "--data", broken, "--audio", index.parent, "--run", tmp_path / "run")
+    result = run("train", step, *asked)
+    assert result.exit_code == 1, result.output
+    assert "left out, cannot be read: t0: " in result.stderr
+    again = run("train", step, *asked, "--resume", "--json")
+    assert again.exit_code == 1
+    assert [skipped["track_id"] for skipped in json.loads(again.stdout)["unreadable"]] == ["t0", "t1"]
+    assert "Exit code 1" in run("train", step, "--help").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -322,6 +322,15 @@ def test_the_table_shows_words_strength_and_timeline():
     ]
 
 
+def test_music_without_a_word_above_its_threshold_is_not_sure():
+    nothing = np.array([False, False])
+    said = "  not sure: no word is above its threshold"
+    assert drawn(scores(decisions=nothing))[3:] == [said]
+    assert drawn(scores(decisions=nothing, note="short"))[3:] == [said, "  short"]
+    # Where there is no music the note says so, and there is nothing to be sure of.
+    assert drawn(scores(decisions=nothing, music=0.1, note="no music heard"))[3:] == ["  no music heard"]
+
+
 def test_a_poor_terminal_gets_plain_characters():
     assert drawn(scores(), 1, "ascii")[1] == "  epic  ##########..........  0.50  #"
 

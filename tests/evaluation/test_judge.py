@@ -262,7 +262,10 @@ def test_one_artist_gives_scores_but_nothing_that_needs_two(given: Any):
     verdict = verdict_on(given, System("a", given.probabilities), artists=["x"] * 400)
     assert list(verdict.systems[0].intervals) == ["tracks"]
     assert list(columns(verdict)) == ["official"]
-    assert describe(verdict).endswith("95 % intervals from 60 resamples of tracks (seed 0)")
+    assert describe(verdict).endswith(
+        "95 % intervals from 60 resamples of tracks (seed 0); intervals from 1 artist come out too narrow, and the "
+        "figures say little; score 20 or more"
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,8 +277,9 @@ def test_intervals_from_few_are_said_to_be_too_narrow(given: Any, tracks: int, a
     verdict = judge(
         given.ground_truth[:tracks], [System("a", given.probabilities[:tracks])], given.tags, artists=names, resamples=9
     )
-    note = f"; intervals from {said} come out too narrow, and the figures say little; score 20 or more"
-    assert describe(verdict).endswith(note if said else "(seed 0)")
+    note = f"intervals from {said} come out too narrow, and the figures say little; score 20 or more"
+    assert describe(verdict).endswith(f"; {note}" if said else "(seed 0)")
+    assert verdict.to_json()["interval_note"] == (note if said else None)
 
 
 def test_one_track_is_scored_without_intervals(given: Any):
@@ -283,6 +287,15 @@ def test_one_track_is_scored_without_intervals(given: Any):
     assert verdict.systems[0].intervals == {}
     assert list(columns(verdict)) == ["official"]
     assert "intervals" not in describe(verdict)
+    assert verdict.to_json()["interval_note"] is None
+
+
+@pytest.mark.parametrize(("tracks", "resamples"), [(1, 60), (400, 0)])
+def test_no_difference_is_clear_without_an_interval(given: Any, tracks: int, resamples: int):
+    systems = [System("a", given.probabilities[:tracks]), System("b", 1 - given.probabilities[:tracks])]
+    verdict = judge(given.ground_truth[:tracks], systems, given.tags, resamples=resamples)
+    assert verdict.differences
+    assert not any(difference["clear"] for difference in verdict.to_json()["differences"])
 
 
 def test_no_track_is_refused(given: Any):

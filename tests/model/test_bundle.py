@@ -11,7 +11,7 @@ from moodbook.errors import DataError, ModelError
 from moodbook.features import FeatureConfig
 from moodbook.model import bundle as bundle_module
 from moodbook.model.bundle import list_models, popularity_weights, read_bundle, write_bundle
-from moodbook.model.card import Card, Provenance
+from moodbook.model.card import Card, Provenance, render_card
 from moodbook.model.engine import Engine
 from moodbook.networks.config import CNNConfig, NetworkConfig, PopularityConfig, VQVAEConfig
 from moodbook.tags import TagSet
@@ -200,6 +200,34 @@ def test_the_card_states_the_facts(make_bundle):
     assert "GFLOP a segment of 23.8 s" in text
 
 
+def test_the_card_shows_intervals_tracks_and_the_precision_asked_for(make_bundle):
+    card = Card(
+        name="tiny",
+        summary="Hears little.",
+        licence="CC0-1.0",
+        provenance=Provenance(
+            recipe="own", data="macleod", recipe_settings={"step_2": {"decision_precision": 0.5, "folds": 4}}
+        ),
+        tracks={"train": 1080, "test": 27},
+        metrics={
+            "test": {
+                "precision_micro": 0.39286,
+                "precision_micro_low": 0.24527,
+                "precision_micro_high": 0.54483,
+                "roc_auc_low": 0.5,
+            }
+        },
+    )
+
+    text = (make_bundle(card=card).folder / "README.md").read_text("utf-8")
+
+    assert "| Tracks | 1,080 train, 27 test |\n" in text
+    assert "What stands in brackets is a 95 % interval, by bootstrap." in text
+    # What is half an interval is a figure like any other.
+    assert "|\n| test | precision_micro | 0.3929 [0.245, 0.545] |\n| test | roc_auc_low | 0.5000 |\n\n" in text
+    assert "The recipe asks for a precision of 0.5, over all tags; on test it is 0.3929 [0.245, 0.545].\n" in text
+
+
 def test_models_that_come_with_the_package_go_by_name(make_bundle, monkeypatch, tmp_path):
     monkeypatch.setattr(bundle_module, "models_folder", lambda: tmp_path / "models")
     make_bundle("models/demo")
@@ -213,7 +241,11 @@ def test_models_that_come_with_the_package_go_by_name(make_bundle, monkeypatch, 
 
 def test_every_model_that_comes_with_the_package_can_be_read():
     for name in list_models():
-        assert read_bundle(name).name == name
+        bundle = read_bundle(name)
+        assert bundle.name == name
+        config = bundle.config
+        card = render_card(config.card, config.network, config.features, config.thresholds, config.decoder)
+        assert (bundle.folder / "README.md").read_text("utf-8") == card
 
 
 def test_what_is_no_model_is_said_to_be_none(tmp_path):

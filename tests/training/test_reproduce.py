@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,7 @@ def test_the_folder_tells_the_whole_story(finished: Path, small_set: Dataset) ->
     assert report["tracks"] == {"train": 6, "validation": 3, "test": 3}
     assert [step["step"] for step in report["steps"]] == _steps(recipe)
     assert report["unreadable"] == []
+    assert report["unreached_precision"] is None
     low, high = report["calibration_interval"]
     assert low <= report["calibration_error"] <= high
     fixed = recipe.vqvae is not None and not recipe.step_2.update_vqvae
@@ -98,6 +100,7 @@ def test_the_bundle_gives_the_scores_of_the_run(finished: Path, small_set: Datas
     assert bundle.tags == small_set.tags
     assert bundle.thresholds == read_thresholds(finished / "thresholds.json")
     assert bundle.config.card.licence == "CC0-1.0"
+    assert bundle.config.card.tracks == {"train": 6, "validation": 3, "test": 3}
     assert bundle.config.card.credits == ("The tests.",)
     assert bundle.config.card.provenance.data_sha256 == small_set.sha256
     assert bundle.config.card.metrics["test"]["roc_auc_macro"] >= 0
@@ -123,11 +126,47 @@ def test_the_report_prints_every_figure_with_its_interval(
     assert report.test.micro.precision == pytest.approx(2 / 3)
     few = "Note: intervals from 3 tracks come out too narrow, and the figures say little; score 20 or more.\n"
     assert few in text
+    assert report.to_json()["interval_note"] == few.removeprefix("Note: ").removesuffix(".\n")
+    card = (tmp_path / "run" / "bundle" / "README.md").read_text()
+    assert f"- Its test figures: {few.removeprefix('Note: ')}" in card
     many = replace(report, tracks={**report.tracks, "test": 20})
     assert "too narrow" not in many.to_text()
     # Of twenty tracks in four groups four are drawn, not twenty.
-    assert few.replace("3 tracks", "4 groups of tracks") in replace(many, groups=4).to_text()
+    in_groups = replace(many, groups=4)
+    assert few.replace("3 tracks", "4 groups of tracks") in in_groups.to_text()
+    table = table_2.Table2({"popularity": in_groups}).to_text()
+    assert "\nIn brackets: 95% intervals, bootstrap over groups of tracks. Our thresholds" in table
+    assert few.replace("3 tracks", "4 groups of tracks") in table
     assert report.to_json() == json.loads((tmp_path / "run" / "report.json").read_text())
+
+
+def test_one_test_group_has_no_intervals_and_no_line_on_them(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    tracks = tuple(replace(track, group="one" if track.split == "test" else None) for track in small_set.tracks)
+    report = reproduce(narrow("popularity"), replace(small_set, tracks=tracks), tmp_path / "run")
+    said = report.to_text() + table_2.Table2({"popularity": report}).to_text()
+    assert "In brackets" not in said
+    assert said.count("\nNo intervals: a bootstrap needs two groups of tracks at least. ") == 2
+    assert "too narrow" not in said
+    document = report.to_json()
+    assert (document["intervals"], document["interval"], document["interval_note"]) == ({}, None, None)
+
+
+def test_a_precision_that_no_threshold_reaches_is_said_to_decide_nothing(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    # Three validation tracks give fewer decisions than a precision can be told from.
+    step_2 = narrow("vggish").step_2.model_copy(update={"decision_precision": 0.99})
+    report = reproduce(narrow("vggish").model_copy(update={"step_2": step_2}), small_set, tmp_path / "run")
+    said = (
+        "Nothing is decided: no threshold reaches the precision 0.99 that the recipe asks for with 10 decisions or more"
+    )
+    assert f"\n{said} on validation. Lower step_2.decision_precision.\n" in report.to_text()
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["unreached_precision"] == 0.99
+    bundle = read_bundle(tmp_path / "run" / "bundle")
+    assert any(note.startswith(said) for note in bundle.config.card.notes)
+    assert set(bundle.thresholds.values()) == {1.0}
 
 
 def test_cached_codes_give_the_scores_of_encoding_again(
@@ -302,9 +341,10 @@ def test_step_1_and_step_2_can_be_trained_apart(
     unlabelled = replace(small_set, tracks=tuple(replace(track, tags=()) for track in small_set.tracks))
     first = train_vqvae(recipe, unlabelled, tmp_path / "one", cache=tmp_path / "cache")
     second = train_tagger(recipe, small_set, tmp_path / "two", vqvae=tmp_path / "one", cache=tmp_path / "cache")
-    assert (first.step, second.step) == (1, 2)
+    assert (first.summary.step, second.summary.step) == (1, 2)
+    assert (first.unreadable, second.unreadable) == ((), ())
     whole = reproduce(recipe, small_set, tmp_path / "whole", cache=tmp_path / "cache")
-    assert [step.best for step in whole.steps] == [first.best, second.best]
+    assert [step.best for step in whole.steps] == [first.summary.best, second.summary.best]
     apart, together = (load_file(tmp_path / run / "step-2" / "weights.safetensors") for run in ("two", "whole"))
     assert all(torch.equal(apart[name], together[name]) for name in together)
 
@@ -334,6 +374,30 @@ def test_a_recipe_without_a_vqvae_has_no_step_1(
 ) -> None:
     with pytest.raises(TrainingError, match="recipe 'vggish' trains no VQ-VAE, so it has no step 1"):
         train_vqvae(narrow("vggish"), small_set, tmp_path / "run")
+
+
+def test_folds_are_no_step_alone(small_set: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="recipe 'own' makes its model of 4 folds, and this step alone would"):
+        train_tagger(read_recipe("own"), small_set, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_step_1_alone_could_not_read_is_reported_too(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    for track in small_set.tracks:
+        shutil.copy(track.path, tmp_path)
+    rows = [f"{track.track_id},{track.path.name},high,{track.split}\n" for track in small_set.tracks]
+    index = tmp_path / "elsewhere.csv"
+    index.write_text("".join(["track_id,path,tags,split\n", *rows, "gone,gone.wav,high,train\n"]))
+    recipe = narrow("fixed-cnn")
+    assert recipe.step_1 is not None
+    recipe = recipe.model_copy(update={"step_1": recipe.step_1.model_copy(update={"data": str(index)})})
+    step = train_vqvae(recipe, small_set, tmp_path / "one")
+    assert [skipped.track_id for skipped in step.unreadable] == ["gone"]
+    assert (step.folder / "weights.safetensors").is_file()
+    report = reproduce(recipe, small_set, tmp_path / "whole")
+    assert [skipped.track_id for skipped in report.unreadable] == ["gone"]
 
 
 def test_the_table_has_every_row_beside_the_published_one(

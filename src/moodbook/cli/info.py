@@ -98,6 +98,7 @@ def _model_facts(name: str, verify: bool, device: DeviceChoice) -> dict[str, Any
         "thresholds": {tag: bundle.thresholds[tag] for tag in bundle.tags},
         "licence": card.licence,
         "provenance": card.provenance.model_dump(mode="json"),
+        "tracks": card.tracks,
         "metrics": card.metrics,
         "notes": list(card.notes),
         "credits": list(card.credits),
@@ -179,6 +180,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Put the facts into words, heading by heading."""
+    from moodbook.model.card import describe_figures, describe_tracks
+
     heard = facts["input"]
     gigaflop = facts["gigaflop_per_segment"]
     parts = ", ".join(f"{part} {count:,}" for part, count in facts["parameters"].items() if count)
@@ -223,8 +226,10 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("files", ", ".join(f"{file} {size:,} bytes" for file, size in facts["bytes"].items())),
         ("sha256", facts["sha256"]),
     ]
+    if facts["tracks"]:
+        rows.append(("tracks", describe_tracks(facts["tracks"])))
     for part, figures in facts["metrics"].items():
-        rows.append((part, ", ".join(f"{figure} {value:.4f}" for figure, value in figures.items())))
+        rows.append((part, ", ".join(f"{figure} {value}" for figure, value in describe_figures(figures).items())))
     rows += [("note", note) for note in facts["notes"]]
     rows += [("credit", credit) for credit in facts["credits"]]
     if "verified" in facts:

@@ -56,7 +56,8 @@ def tag(
     """Say what recordings feel like and what they are for.
 
     On a terminal: the strongest tags, how strong (the full bar is 1), and how
-    they come and go over the track; bold tags are above their threshold.
+    they come and go over the track; bold tags are above their threshold, and
+    "not sure" stands where none is.
     Piped, or with --json: one JSON object a file, in UTF-8, as each is done.
 
     Examples:
@@ -172,8 +173,9 @@ def render(result: TagScores | TagFailure, top: int, console: Console) -> Render
             Text(_timeline(timeline, loudest, ascii_only), style="magenta"),
         )
     head = Text.assemble((name, "bold"), (f"  {clock(result.duration_seconds)}", "dim"))
-    note = [Text("  " + result.note, style="yellow")] if result.note else []
-    return Group(head, table, *note)
+    unsure = ["not sure: no word is above its threshold"] if result.is_music and not result.decisions.any() else []
+    notes = [*unsure, result.note] if result.note else unsure
+    return Group(head, table, *(Text("  " + note, style="yellow") for note in notes))
 
 
 def _timeline(values: list[float], loudest: float, ascii_only: bool) -> str:

@@ -2,7 +2,8 @@
 
 Two tables stand beside this module for each collection. ``NAME_packages.csv`` pins each package (version, file below a
 mirror, bytes, SHA-256: what ``apt-cache show PACKAGE`` says on Debian 12.15). ``NAME_tracks.csv`` names the recordings
-in each; ``open_credits.csv`` sums up whose they are. Every collection is for training without labels: there are no tags, and the splits are by package and fixed.
+in each; ``open_credits.csv`` sums up whose they are. Every collection is for training without labels: there are no
+tags, and the splits are by package and fixed.
 """
 
 from __future__ import annotations

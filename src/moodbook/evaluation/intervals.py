@@ -290,7 +290,7 @@ def too_narrow(drawn: int, unit: str) -> str | None:
 
     Args:
         drawn: How many are drawn.
-        unit: What is drawn: "tracks", "artists", "groups of tracks".
+        unit: What they are: "tracks", "artists", "groups of tracks".
     """
     if drawn >= FEW:
         return None

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moodbook.evaluation.findings import Finding
-from moodbook.evaluation.intervals import Interval, too_narrow
+from moodbook.evaluation.intervals import Interval
 from moodbook.evaluation.verdict import Difference, JudgedSystem, Verdict
 
 SCORES = ("ROC-AUC", "PR-AUC", "precision", "recall", "F-score")
@@ -38,14 +38,10 @@ def describe(verdict: Verdict) -> str:
         parts.append(f"{verdict.artists:,} artists")
     if verdict.duplicates_left_out:
         parts.append(f"{verdict.duplicates_left_out} duplicates left out")
-    said = ""
     if units := list(verdict.systems[0].intervals):
         drawn = ", and of ".join(units)
         parts.append(f"95 % intervals from {verdict.resamples:,} resamples of {drawn} (seed {verdict.seed})")
-        fewest = verdict.artists if "artists" in units and verdict.artists is not None else verdict.tracks
-        narrow = too_narrow(fewest, units[-1])
-        said = "" if narrow is None else f"; {narrow}"
-    return ", ".join(parts) + said
+    return "; ".join([", ".join(parts)] + ([] if verdict.too_narrow is None else [verdict.too_narrow]))
 
 
 def figure(value: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from moodbook.evaluation.findings import Finding, Validation
-from moodbook.evaluation.intervals import LEVEL, Interval
+from moodbook.evaluation.intervals import LEVEL, Interval, too_narrow
 from moodbook.evaluation.metrics import Scores
 from moodbook.tags import TagSet
 
@@ -82,8 +82,8 @@ class Difference:
 
     @property
     def clear(self) -> bool:
-        """Whether no interval holds zero."""
-        return all(ends.low > 0 or ends.high < 0 for ends in self.intervals.values())
+        """Whether there are intervals, and none holds zero."""
+        return bool(self.intervals) and all(ends.low > 0 or ends.high < 0 for ends in self.intervals.values())
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,16 @@ class Verdict:
     systems: tuple[JudgedSystem, ...]
     differences: tuple[Difference, ...]
 
+    @property
+    def too_narrow(self) -> str | None:
+        """The note on intervals from too few tracks or artists; None where they are enough, and without intervals."""
+        if not self.systems[0].intervals:
+            return None
+        if self.artists is None:
+            return too_narrow(self.tracks, "tracks")
+        # One artist's tracks are many draws of one thing: their intervals know nothing of another artist.
+        return too_narrow(self.artists, "artists" if self.artists > 1 else "artist")
+
     def to_json(self) -> dict[str, object]:
         """Give the verdict as one document; an undefined figure is null."""
         return {
@@ -109,6 +119,7 @@ class Verdict:
             "artists": self.artists,
             "duplicates_left_out": self.duplicates_left_out,
             "intervals": {"level": LEVEL, "resamples": self.resamples, "seed": self.seed},
+            "interval_note": self.too_narrow,
             "systems": [_system(system) for system in self.systems],
             "differences": [
                 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -16,9 +17,10 @@ FORMAT_VERSION: Final = 1
 WEIGHTS_FILE: Final = "model.safetensors"
 CARD_FILE: Final = "README.md"
 
-_PRECISION_OF_FIGURES: Final = (
-    "Computed in f32. A part that names another precision is the same tracks in it, with what changes against f32: the "
-    "share of the codes and of the decisions, and by how much a score does, on average and at most."
+_ABOUT_FIGURES: Final = (
+    "What stands in brackets is a 95 % interval, by bootstrap. Computed in f32. A part that names another precision is "
+    "the same tracks in it, with what changes against f32: the share of the codes and of the decisions, and by how "
+    "much a score does, on average and at most."
 )
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
@@ -55,10 +57,13 @@ class Card(Config):
     licence: Line
     """Licence of the weights, an SPDX name where there is one."""
     provenance: Provenance
+    tracks: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """How many tracks there were, by part of the data ("train", "validation", "test")."""
     credits: tuple[Line, ...] = ()
     """Who made the music and the labels that it learned from, as their licences ask."""
     metrics: dict[str, dict[str, Figure]] = Field(default_factory=dict)
-    """Figures by part of the data ("validation", "test", in f32; "test, bf16") and name ("roc_auc_macro")."""
+    """Figures by part of the data ("validation", "test", in f32; "test, bf16") and name ("roc_auc_macro"); beside a
+    figure the ends of its 95 % bootstrap interval ("roc_auc_macro_low", "roc_auc_macro_high")."""
     notes: tuple[Line, ...] = ()
     """What it cannot do, and how it must not be used."""
 
@@ -157,6 +162,7 @@ def render_card(
         f"| Trained with | recipe `{_cell(provenance.recipe)}`, seed {provenance.seed} |",
         f"| Data | {_cell(provenance.data)}"
         + (f" (sha256 `{provenance.data_sha256[:12]}`) |" if provenance.data_sha256 else " |"),
+        *([f"| Tracks | {_cell(describe_tracks(card.tracks))} |"] if card.tracks else []),
         f"| Licence | {_cell(card.licence)} |",
         *(f"| {_cell(program)} | {_cell(version)} |" for program, version in sorted(provenance.versions.items())),
         "",
@@ -169,20 +175,48 @@ def render_card(
         "",
     ]
     if card.metrics:
-        lines += ["## Figures", "", _PRECISION_OF_FIGURES, "", "| part | figure | value |", "|---|---|---|"]
+        lines += ["## Figures", "", _ABOUT_FIGURES, "", "| part | figure | value |", "|---|---|---|"]
         lines += [
-            f"| {_cell(part)} | {_cell(figure)} | {value:.4f} |"
+            f"| {_cell(part)} | {_cell(figure)} | {value} |"
             for part, figures in card.metrics.items()
-            for figure, value in figures.items()
+            for figure, value in describe_figures(figures).items()
         ]
         lines.append("")
-    lines += [f"## Tags ({len(thresholds)})", "", "A tag is decided where its probability is above its threshold.", ""]
+    lines += [f"## Tags ({len(thresholds)})", "", _decided(card), ""]
     lines += ["| tag | threshold |", "|---|---|"]
     lines += [f"| {_cell(tag)} | {threshold:.4f} |" for tag, threshold in thresholds.items()]
     for title, entries in (("Notes", card.notes), ("Credits", card.credits)):
         if entries:
             lines += ["", f"## {title}", "", *(f"- {' '.join(entry.split())}" for entry in entries)]
     return "\n".join(lines) + "\n"
+
+
+def describe_figures(figures: Mapping[str, float]) -> dict[str, str]:
+    """Write the figures of a part, each with its interval in brackets where the card has both ends of it."""
+    intervals = {name: (f"{name}_low", f"{name}_high") for name in figures}
+    intervals = {name: ends for name, ends in intervals.items() if figures.keys() >= set(ends)}
+    ends = {end for pair in intervals.values() for end in pair}
+    described = {name: f"{value:.4f}" for name, value in figures.items() if name not in ends}
+    for name in described.keys() & intervals.keys():
+        low, high = (figures[end] for end in intervals[name])
+        described[name] += f" [{low:.3f}, {high:.3f}]"
+    return described
+
+
+def describe_tracks(tracks: Mapping[str, int]) -> str:
+    """Write how many tracks there were in each part of the data."""
+    return ", ".join(f"{count:,} {part}" for part, count in tracks.items())
+
+
+def _decided(card: Card) -> str:
+    """Say when a tag is decided, and where a precision was asked for, which, and what came of it."""
+    said = "A tag is decided where its probability is above its threshold."
+    asked = card.provenance.recipe_settings.get("step_2", {}).get("decision_precision")
+    reached = describe_figures(card.metrics.get("test", {})).get("precision_micro")
+    if asked is None:
+        return said
+    on_test = "" if reached is None else f"; on test it is {reached}"
+    return f"{said} The recipe asks for a precision of {asked:g}, over all tags{on_test}."
 
 
 def _describe(network: NetworkConfig) -> str:

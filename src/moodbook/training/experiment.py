@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
+from moodbook.datasets.cache import SkippedTrack
 from moodbook.datasets.dataset import Dataset, Split, Track
 from moodbook.datasets.registry import open_dataset
 from moodbook.errors import DataError, TrainingError
@@ -85,6 +86,7 @@ class Experiment:
         dataset = dataset.with_min_tracks(recipe.data.min_tracks)
         self.recipe, self.dataset, self.folder, self.machine, self.display = recipe, dataset, folder, machine, display
         self._resume, self._checkpoint_seconds = resume, checkpoint_seconds
+        self.unreadable: list[SkippedTrack] = []  # Of every data set of the run, as it is prepared.
         self._cache = folder / CACHE if cache is None else cache
         self._metrics = MetricsLog(folder / METRICS)
         given = recipe.pretrained if vqvae is None else vqvae
@@ -128,6 +130,7 @@ class Experiment:
         if watched:  # Before hours of listening; what cannot be read may still take away what divided them.
             self._require_measurable(tracks)
         prepared = prepare(self.dataset, splits, self.recipe, self._cache, self.display)
+        self.unreadable += prepared.unreadable
         if watched:
             self._require_measurable(prepared.tracks)
         return prepared
@@ -144,9 +147,8 @@ class Experiment:
 
     def _require_measurable(self, tracks: Mapping[Split, tuple[Track, ...]]) -> None:
         folds = self.recipe.step_2.folds
-        for number, fold in enumerate(
-            folds_of(tracks["train"], tracks["validation"], folds, self.recipe.seed), start=1
-        ):
+        cut = folds_of(tracks["train"], tracks["validation"], folds, self.recipe.seed)
+        for number, fold in enumerate(cut, start=1):
             require_measurable(self.dataset.ground_truth(fold.held_out), number, folds)
 
     def examples(self, prepared: Prepared, split: Split, *, labelled: bool) -> Examples:
@@ -297,16 +299,11 @@ class Experiment:
         if tagger.cached is not None:
             statistics = statistics_of(vqvae, np.asarray(tagger.cached.codes.codes[rows]))
         else:
-            statistics = self._statistics_of(vqvae, prepared, rows)
+            size = self.recipe.step_2.batch_size
+            batches = [prepared.features.log_mel[rows[start : start + size]] for start in range(0, len(rows), size)]
+            statistics = np.concatenate([encode_statistics(vqvae, batch, self.machine.device) for batch in batches])
         embedding = fit_embedding(statistics)
         return embedding if embedding.projection.shape[1] else None
-
-    def _statistics_of(
-        self, vqvae: VQVAE, prepared: Prepared, rows: Int[np.ndarray, " rows"]
-    ) -> Float32[np.ndarray, "rows statistics"]:
-        size = self.recipe.step_2.batch_size
-        batches = [prepared.features.log_mel[rows[start : start + size]] for start in range(0, len(rows), size)]
-        return np.concatenate([encode_statistics(vqvae, batch, self.machine.device) for batch in batches])
 
     def presence(
         self, prepared: Prepared, tagger: LearnedTagger | None
@@ -401,7 +398,9 @@ class Experiment:
             checkpoint_seconds=self._checkpoint_seconds,
         )
         # Not its own `prepare`: where step 1 is given, only the music is wanted, and no teacher.
-        return other, prepare(other.dataset, LEARNED_FROM, other.recipe, other._cache, self.display)
+        prepared = prepare(other.dataset, LEARNED_FROM, other.recipe, other._cache, self.display)
+        self.unreadable += prepared.unreadable
+        return other, prepared
 
     def _taught(self, prepared: Prepared, train: Examples, validation: Examples) -> tuple[Examples, Examples]:
         """Give the same segments with what the teacher hears of them."""

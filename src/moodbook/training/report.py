@@ -14,6 +14,7 @@ from moodbook.datasets.check import Finding
 from moodbook.evaluation.calibration import expected_calibration_error
 from moodbook.evaluation.intervals import LEVEL, Interval, bootstrap, interval, resample_counts, too_narrow
 from moodbook.evaluation.metrics import Scores
+from moodbook.evaluation.thresholds import FEWEST_DECISIONS
 from moodbook.tags import TagSet
 from moodbook.training.codebook import CodebookReport
 from moodbook.training.presence import PresenceReport
@@ -51,6 +52,8 @@ class Report:
             each track was drawn on its own.
         steps: How the steps ended.
         never_decided: Tags that no validation track has: they have no threshold and are never decided.
+        unreached_precision: The precision that the recipe asks for, where no threshold reaches it, so that nothing is
+            decided; None where one does, and where none is asked for.
         unreadable: Tracks whose audio cannot be read.
         dropped: Tracks that the recipe leaves out because they are short.
         rare_tags: Tags that the recipe leaves out because too few tracks have them.
@@ -75,6 +78,7 @@ class Report:
     groups: int | None
     steps: tuple[StepSummary, ...]
     never_decided: tuple[str, ...]
+    unreached_precision: float | None
     unreadable: tuple[SkippedTrack, ...]
     dropped: tuple[SkippedTrack, ...]
     rare_tags: tuple[str, ...]
@@ -99,7 +103,8 @@ class Report:
                 for average, figures in self.intervals.items()
             },
             "calibration_interval": _ends(self.calibration_interval),
-            "interval": f"{LEVEL:.0%} bootstrap over {self.drawn}, {RESAMPLES} resamples",
+            "interval": f"{LEVEL:.0%} bootstrap over {self.drawn}, {RESAMPLES} resamples" if self.intervals else None,
+            "interval_note": self.too_narrow,
             "validation": self.validation.to_json(),
             "thresholds": f"fitted on {self.fitted_on}",
             "steps": [
@@ -113,6 +118,7 @@ class Report:
                 for step in self.steps
             ],
             "never_decided": list(self.never_decided),
+            "unreached_precision": self.unreached_precision,
             "unreadable": [skipped._asdict() for skipped in self.unreadable],
             "dropped": [skipped._asdict() for skipped in self.dropped],
             "rare_tags": list(self.rare_tags),
@@ -133,13 +139,9 @@ class Report:
                 for average in AVERAGES
             ]
             lines.append(f"{title:<10}" + "".join(f"  {cell:<24}" for cell in cells).rstrip())
-        lines += [
-            "",
-            f"In brackets: {LEVEL:.0%} intervals, bootstrap over {self.drawn}. Thresholds: fitted on {self.fitted_on}.",
-        ]
-        narrow = too_narrow(self.tracks["test"] if self.groups is None else self.groups, self.drawn)
-        if self.intervals and narrow is not None:
-            lines.append(f"Note: {narrow}.")
+        lines += ["", f"{self.brackets} Thresholds: fitted on {self.fitted_on}."]
+        if self.too_narrow is not None:
+            lines.append(f"Note: {self.too_narrow}.")
         error = figure_and_interval(self.calibration_error, self.calibration_interval)
         lines.append(f"Expected calibration error on test: {error}.")
         if self.codebook is not None:
@@ -160,6 +162,8 @@ class Report:
         ]
         if self.never_decided:
             lines.append(f"Never decided, for no validation track has them: {', '.join(self.never_decided)}.")
+        if self.nothing_decided is not None:
+            lines.append(self.nothing_decided)
         lines += [f"Note: {warning}." for warning in self.test.warnings]
         if self.rare_tags:
             lines.append(
@@ -180,9 +184,33 @@ class Report:
         return f"the parts that {folds} folds left out" if folds > 1 else "validation"
 
     @property
+    def nothing_decided(self) -> str | None:
+        """Why nothing is decided and what to do, in a sentence; None where something is."""
+        if self.unreached_precision is None:
+            return None
+        return (
+            f"Nothing is decided: no threshold reaches the precision {self.unreached_precision:g} that the recipe asks "
+            f"for with {FEWEST_DECISIONS} decisions or more on {self.fitted_on}. Lower step_2.decision_precision."
+        )
+
+    @property
     def drawn(self) -> str:
         """What the bootstrap draws."""
         return "tracks" if self.groups is None else "groups of tracks"
+
+    @property
+    def brackets(self) -> str:
+        """What stands in brackets behind a figure, as a sentence."""
+        if not self.intervals:
+            return f"No intervals: a bootstrap needs two {self.drawn} at least."
+        return f"In brackets: {LEVEL:.0%} intervals, bootstrap over {self.drawn}."
+
+    @property
+    def too_narrow(self) -> str | None:
+        """The note on intervals from too few tracks or groups; None where they are enough, and without intervals."""
+        if not self.intervals:
+            return None
+        return too_narrow(self.tracks["test"] if self.groups is None else self.groups, self.drawn)
 
     def interval(self, average: str, figure: str) -> Interval | None:
         """Give the interval of a figure; None where it has none."""

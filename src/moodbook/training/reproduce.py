@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from moodbook.datasets.cache import SkippedTrack
 from moodbook.datasets.check import check
 from moodbook.datasets.dataset import SPLITS, Dataset, Track
 from moodbook.errors import TrainingError
@@ -32,6 +34,8 @@ from moodbook.training.report import Report, calibration_interval, score_interva
 from moodbook.training.run_folder import (
     BUNDLE,
     REPORT,
+    STEP_1,
+    STEP_2,
     THRESHOLDS,
     versions,
     write_probabilities,
@@ -42,6 +46,21 @@ from moodbook.training.teacher.names import credit
 
 POPULARITY_THRESHOLD = 0.5
 """The popularity baseline says 1 or 0: it decides the tag it says 1 to, as its published decisions do."""
+
+
+@dataclass(frozen=True)
+class StepAlone:
+    """A step that was run alone.
+
+    Args:
+        summary: How it ended.
+        folder: Where its weights lie.
+        unreadable: Tracks that were left out because their audio cannot be read.
+    """
+
+    summary: StepSummary
+    folder: Path
+    unreadable: tuple[SkippedTrack, ...]
 
 
 def reproduce(
@@ -135,7 +154,8 @@ def reproduce(
         groups=None if groups is None else len(set(groups)),
         steps=_summaries(learned, tagger),
         never_decided=_never_decided(recipe, dataset.tags, held_out_truth),
-        unreadable=prepared.unreadable,
+        unreached_precision=_unreached_precision(recipe, decide(held_out_scores, thresholds, dataset.tags)),
+        unreadable=tuple(experiment.unreadable),
         dropped=prepared.dropped,
         rare_tags=dataset.dropped_tags,
         rare_tracks=dataset.dropped_tracks,
@@ -157,7 +177,7 @@ def train_vqvae(
     display: Display | None = None,
     cache: str | Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> StepSummary:
+) -> StepAlone:
     """Run step 1 alone, on music that needs no labels; `reproduce` and `train_tagger` take the result.
 
     Args:
@@ -177,7 +197,11 @@ def train_vqvae(
         raise TrainingError(f"recipe '{recipe.name}' trains no VQ-VAE, so it has no step 1; name another recipe")
     with tuned_processor():
         experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, None, checkpoint_seconds)
-        return experiment.train_vqvae(experiment.prepare(("train", "validation"), labelled=False))
+        summary = experiment.train_vqvae(experiment.prepare(("train", "validation"), labelled=False))
+    folder = experiment.folder / STEP_1
+    if recipe.step_1.data is not None:  # Then the step is a run of its own, in its folder.
+        folder /= STEP_1
+    return StepAlone(summary, folder, tuple(experiment.unreadable))
 
 
 def train_tagger(
@@ -190,11 +214,13 @@ def train_tagger(
     display: Display | None = None,
     cache: str | Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> StepSummary:
+) -> StepAlone:
     """Run step 2 without any test, on a finished step 1 where one is given.
 
+    The weights are as training left them: what is calibrated, rounded or the mean of folds is made by `reproduce`.
+
     Args:
-        recipe: A recipe with a network.
+        recipe: A recipe with a network, without folds.
         dataset: Its train and validation splits are used.
         run_folder: Where everything is written; the weights lie in ``step-2``.
         vqvae: A finished step 1: its folder, that of its run, or a model. Without it a recipe with a VQ-VAE trains one.
@@ -204,16 +230,22 @@ def train_tagger(
         checkpoint_seconds: Longest time between two checkpoints.
 
     Raises:
-        TrainingError: As `reproduce`.
+        TrainingError: As `reproduce`, or the recipe has folds.
         DataError: As `reproduce`.
     """
     if isinstance(recipe.classifier, PopularityConfig):
         raise TrainingError(f"recipe '{recipe.name}' counts tags and has nothing to train; run `moodbook reproduce`")
+    if recipe.step_2.folds > 1:
+        raise TrainingError(
+            f"recipe '{recipe.name}' makes its model of {recipe.step_2.folds} folds, and this step alone would leave "
+            "them apart; run `moodbook reproduce`, or set step_2.folds = 1"
+        )
     with tuned_processor():
         experiment = open_experiment(recipe, dataset, run_folder, resume, display, cache, vqvae, checkpoint_seconds)
         prepared = experiment.prepare(("train", "validation"), labelled=True)
         learned = experiment.step_1(prepared) if recipe.vqvae is not None else None
-        return experiment.step_2(prepared, learned).summaries[0]
+        (summary,) = experiment.step_2(prepared, learned).summaries
+    return StepAlone(summary, experiment.folder / STEP_2, tuple(experiment.unreadable))
 
 
 def open_experiment(
@@ -279,6 +311,11 @@ def _never_decided(recipe: Recipe, tags: TagSet, ground_truth: Bool[np.ndarray, 
     if isinstance(recipe.classifier, PopularityConfig) or recipe.step_2.decision_precision:
         return ()
     return tuple(tag for column, tag in enumerate(tags) if not ground_truth[:, column].any())
+
+
+def _unreached_precision(recipe: Recipe, held_out: Bool[np.ndarray, "tracks tags"]) -> float | None:
+    """Give the precision that is asked for where no threshold reaches it, so that even held-out tracks have no word."""
+    return None if held_out.any() else recipe.step_2.decision_precision
 
 
 def _summaries(learned: LearnedVQVAE | None, tagger: LearnedTagger | None) -> tuple[StepSummary, ...]:
@@ -353,6 +390,10 @@ def _write(
         )
     if report.never_decided:
         notes.append(f"Tags that no validation track has are never decided: {', '.join(report.never_decided)}.")
+    if report.nothing_decided is not None:
+        notes.append(report.nothing_decided)
+    if report.too_narrow is not None:
+        notes.append(f"Its test figures: {report.too_narrow}.")
     write_bundle(
         folder / BUNDLE,
         network=recipe.network,
@@ -375,6 +416,7 @@ def _write(
                 seed=recipe.seed,
                 versions=versions(),
             ),
+            tracks=dict(report.tracks),
             credits=_credits(experiment, learned, report.presence is not None),
             metrics=report.card_metrics(),
             notes=tuple(notes),

@@ -105,10 +105,12 @@ class Table2:
             lines.append(_line("  published", published))
         lines += [
             "",
-            "In brackets: 95% intervals, bootstrap over the test tracks. Our thresholds are fitted on validation; the",
-            "published F was fitted on test, and that of the five runs suffers from thresholds in a wrong tag order",
-            "(behind the arrow: in the right one).",
+            f"{first.brackets} Our thresholds are fitted on validation;",
+            "the published F was fitted on test, and that of the five runs suffers from thresholds in a wrong tag",
+            "order (behind the arrow: in the right one).",
         ]
+        if first.too_narrow is not None:
+            lines.append(f"Note: {first.too_narrow}.")
         if first.data != PUBLISHED_DATA or first.tracks["test"] != PUBLISHED_TEST_TRACKS:
             lines.append(
                 f"The published rows are of {PUBLISHED_TEST_TRACKS:,} test tracks of {PUBLISHED_DATA}: other data do "
