@@ -21,7 +21,6 @@ from moodbook.model.embedding import Embedding, fit_embedding
 from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
 from moodbook.networks.tagger import TaggingNetwork
-from moodbook.networks.vqvae import VQVAE
 from moodbook.training.cached import Cached, cache_segments, encode_statistics, statistics_of
 from moodbook.training.calibration import fit_scaling, fold_in
 from moodbook.training.examples import Examples
