@@ -20,7 +20,7 @@ from moodbook.networks.tagger import TaggingNetwork, build_network
 from moodbook.training.examples import Examples
 from moodbook.training.folds import HeldOut, become_mean, folds_of, join
 from moodbook.training.recipe import Recipe
-from moodbook.training.reproduce import reproduce, train_tagger
+from moodbook.training.reproduce import reproduce
 from moodbook.training.run_folder import CACHE, STEP_1
 
 STATISTICS = {"classifier": {"kind": "statistics"}}
@@ -131,7 +131,7 @@ def test_folds_that_cannot_be_are_refused_before_any_listening(
     ):
         recipe = plain.model_copy(update={"step_2": plain.step_2.model_copy(update={"folds": folds})})
         with pytest.raises(TrainingError, match=message):
-            train_tagger(recipe, small_set, tmp_path / f"{folds}")
+            reproduce(recipe, small_set, tmp_path / f"{folds}")
         assert not (tmp_path / f"{folds}" / CACHE).exists()
 
 
@@ -146,7 +146,7 @@ def test_folds_that_unreadable_tracks_leave_undivided_are_refused_before_step_1(
         for number, track in enumerate(small_set.tracks)
     ]
     with pytest.raises(TrainingError, match=r"tracks that fold \d of 3 leaves out"):
-        train_tagger(recipe, replace(small_set, tracks=tuple(tracks)), tmp_path / "run")
+        reproduce(recipe, replace(small_set, tracks=tuple(tracks)), tmp_path / "run")
     assert (tmp_path / "run" / CACHE).exists()
     assert not (tmp_path / "run" / STEP_1).exists()
 
