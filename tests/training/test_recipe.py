@@ -25,6 +25,7 @@ OURS = {
     "teacher",
     "data",
     "teacher_weight",
+    "harmony_weight",
     "calibrate",
     "decision_precision",
     "semantic_width",
@@ -174,13 +175,20 @@ WRONG = {
         "classifier 'popularity' reads no latents: drop [vqvae], pretrained, [step_1] and step_2.update_vqvae"
     ),
     f'name = "x"\n{GRU}teacher = "musicnn"': (
-        "step_1.teacher teaches a semantic decoder: set vqvae.semantic_width (256, say)"
+        "step_1.teacher and harmony_weight teach a semantic decoder: set vqvae.semantic_width (256, say)"
     ),
     'name = "x"\n[classifier]\nkind = "gru"\n[vqvae]\nsemantic_width = 8\n[step_1]\nteacher = "two-musicnn"': (
-        "step_1.teacher 'two-musicnn' says 400 numbers of each window: set vqvae.semantic_features = 400"
+        "step_1.teacher and harmony_weight have 400 numbers told of each window: set vqvae.semantic_features = 400"
     ),
     'name = "x"\n[classifier]\nkind = "gru"\n[vqvae]\nsemantic_width = 8\n[step_1]': (
-        "a semantic decoder learns from a teacher: set step_1.teacher, or semantic_width = 0"
+        "a semantic decoder learns from a teacher: set step_1.teacher or harmony_weight, or vqvae.semantic_width = 0"
+    ),
+    f'name = "x"\n{GRU}harmony_weight = 0.3': (
+        "step_1.teacher and harmony_weight teach a semantic decoder: set vqvae.semantic_width (256, say)"
+    ),
+    'name = "x"\n[classifier]\nkind = "gru"\n[vqvae]\nsemantic_width = 8\n[step_1]\nteacher = "musicnn"\n'
+    "harmony_weight = 0.3": (
+        "step_1.teacher and harmony_weight have 228 numbers told of each window: set vqvae.semantic_features = 228"
     ),
     f'name = "x"\n{GRU}random_crops = true': (
         'random_crops have nothing to choose from in a first segment: set data.segments = "all"'

@@ -37,7 +37,7 @@ class VQVAEConfig(Config):
     """Weight of MSE(z_e, sg z_q) in the loss of step 1 and of an updating step 2."""
     semantic_width: int = Field(0, ge=0, le=4096)
     """Maps of the semantic decoder, which reads from the codes what a teacher says of the music; it wants
-    ``step_1.teacher``. 0: there is none, as in the paper."""
+    ``step_1.teacher`` or ``step_1.harmony_weight``. 0: there is none, as in the paper."""
     semantic_features: int = Field(200, ge=1, le=4096)
     """Numbers that the semantic decoder gives a window of 2.97 s: as many as its teacher says."""
 

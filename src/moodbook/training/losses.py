@@ -15,6 +15,8 @@ from moodbook.networks.tagger import TaggingNetwork
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.augment import change_hearing, change_log_mel, draw_changes
 from moodbook.training.codebook import CodebookAverages
+from moodbook.training.teacher.harmony import Harmony
+from moodbook.training.teacher.names import HARMONY_FEATURES
 from moodbook.training.teacher.teacher import Teacher, teacher_error
 
 
@@ -49,7 +51,8 @@ class ReconstructionLoss(StepLoss):
     """Step 1: ``MSE(x', x) + MSE(z_q, sg z_e) + commitment_weight * MSE(z_e, sg z_q)``.
 
     With a teacher, plus ``teacher_weight * MSE(semantic(z_q), teacher(x))``, whose gradient passes the quantiser
-    straight through to the encoder, as that of the reconstruction does.
+    straight through to the encoder, as that of the reconstruction does; with harmony, plus ``harmony_weight`` times the
+    same error of the numbers behind the teacher's.
 
     Args:
         vqvae: The VQ-VAE that learns.
@@ -57,6 +60,7 @@ class ReconstructionLoss(StepLoss):
         teacher_weight: Weight of the semantic decoder's error.
         augment: Whether to learn from mixed and equalised music (`moodbook.training.augment`) while training.
         averages: Watches the latents of what is learned from, where the codebook follows averages.
+        harmony_weight: Weight of the error in reading harmony; 0: it is not read.
 
     Source:
         The paper, section on the VQ-VAE; van den Oord et al. 2017, equation 3.
@@ -71,11 +75,15 @@ class ReconstructionLoss(StepLoss):
         teacher_weight: float = 1.0,
         augment: bool = False,
         averages: CodebookAverages | None = None,
+        harmony_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.network, self.teacher, self.averages = vqvae, teacher, averages
-        self.part_names = ("reconstruction", "codebook", "commitment", *(("teacher",) if teacher else ()))
-        self._teacher_weight, self._augment = teacher_weight, augment
+        self.harmony = Harmony() if harmony_weight else None
+        taught = {"harmony": self.harmony, "teacher": self.teacher}
+        told = (name for name, module in taught.items() if module is not None)
+        self.part_names = ("reconstruction", "codebook", "commitment", *told)
+        self._teacher_weight, self._harmony_weight, self._augment = teacher_weight, harmony_weight, augment
 
     def forward(
         self,
@@ -107,10 +115,17 @@ class ReconstructionLoss(StepLoss):
             "codebook": output.codebook_loss,
             "commitment": output.commitment_loss,
         }
+        told = output.semantic
+        if self.harmony is not None:
+            if told is None:
+                raise TrainingError("harmony wants a VQ-VAE with a semantic decoder to teach")
+            told, of_harmony = told[..., :-HARMONY_FEATURES], told[..., -HARMONY_FEATURES:]
+            parts["harmony"] = teacher_error(of_harmony, self.harmony(log_mel))
+            total = total + self._harmony_weight * parts["harmony"]
         if self.teacher is not None:
-            if hearing is None or output.semantic is None:
+            if hearing is None or told is None:
                 raise TrainingError("a teacher wants to hear the music and a VQ-VAE with a semantic decoder to teach")
-            parts["teacher"] = teacher_error(output.semantic, self.teacher(hearing))
+            parts["teacher"] = teacher_error(told, self.teacher(hearing))
             total = total + self._teacher_weight * parts["teacher"]
         return Losses(total, parts, output.codes)
 

@@ -83,6 +83,10 @@ class Step1Config(StepConfig):
     learned from MagnaTagATune; wants ``vqvae.semantic_features = 400``. None, as the authors: the sound alone."""
     teacher_weight: float = Field(0.1, gt=0)
     """Weight of the semantic decoder's mean squared error, where there is a teacher; predicting its mean costs 1."""
+    harmony_weight: float = Field(0.0, ge=0)
+    """Above 0: the semantic decoder learns to read 28 numbers on pitch as well, behind those of the teacher, which it
+    can stand without (`moodbook.training.teacher.harmony`); wants ``vqvae.semantic_features`` to be 28 more. The weight
+    of their mean squared error; predicting their mean costs 1. 0, as the authors: it does not."""
     augment: bool = False
     """True: what is learned from is mixed with other segments of its batch, equalised and made louder or softer
     (`moodbook.training.augment`); a teacher hears the same. False, as the authors."""
@@ -160,17 +164,21 @@ class Recipe(Config):
         if isinstance(self.classifier, SemanticConfig) and not (self.vqvae and self.vqvae.semantic_width):
             raise ValueError("classifier 'semantic' reads what a semantic decoder tells: set vqvae.semantic_width")
         if self.vqvae is not None and self.step_1 is not None:
-            teacher = self.step_1.teacher
-            if teacher is not None:
-                if not self.vqvae.semantic_width:
-                    raise ValueError("step_1.teacher teaches a semantic decoder: set vqvae.semantic_width (256, say)")
-                if self.vqvae.semantic_features != features_said(teacher):
-                    raise ValueError(
-                        f"step_1.teacher {teacher!r} says {features_said(teacher)} numbers of each window: set "
-                        f"vqvae.semantic_features = {features_said(teacher)}"
-                    )
-            elif self.vqvae.semantic_width:
-                raise ValueError("a semantic decoder learns from a teacher: set step_1.teacher, or semantic_width = 0")
+            said = features_said(self.step_1.teacher, self.step_1.harmony_weight > 0)
+            if said and not self.vqvae.semantic_width:
+                raise ValueError(
+                    "step_1.teacher and harmony_weight teach a semantic decoder: set vqvae.semantic_width (256, say)"
+                )
+            if said and self.vqvae.semantic_features != said:
+                raise ValueError(
+                    f"step_1.teacher and harmony_weight have {said} numbers told of each window: set "
+                    f"vqvae.semantic_features = {said}"
+                )
+            if self.vqvae.semantic_width and not said:
+                raise ValueError(
+                    "a semantic decoder learns from a teacher: set step_1.teacher or harmony_weight, or "
+                    "vqvae.semantic_width = 0"
+                )
         if self.presence is not None and self.vqvae is None:
             raise ValueError("[presence] is learned from latents, and the recipe has no [vqvae]: drop it")
         if self.data.segments != "all" and any(step.random_crops for step in (self.step_1, self.step_2) if step):

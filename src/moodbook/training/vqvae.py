@@ -60,7 +60,9 @@ class Step1(TrainingStep):
             averages = CodebookAverages(config)
         teacher = None if dials.teacher is None else Teacher.load(dials.teacher)
         self.watched = "reconstruction" if teacher is None else "teacher"
-        self.loss = ReconstructionLoss(self.network, teacher, dials.teacher_weight, dials.augment, averages)
+        self.loss = ReconstructionLoss(
+            self.network, teacher, dials.teacher_weight, dials.augment, averages, dials.harmony_weight
+        )
         self.codebook_size = config.codebook_size
         self._validation = validation
         self._batch_size = dials.batch_size

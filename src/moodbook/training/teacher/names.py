@@ -18,9 +18,14 @@ EMBEDDING = 200
 """Numbers of the last hidden layer of each network."""
 
 
-def features_said(teacher: TeacherName) -> int:
-    """Give how many numbers a teacher says of each window."""
-    return EMBEDDING * len(NETWORKS[teacher])
+HARMONY_FEATURES = 28
+"""Numbers that `moodbook.training.teacher.harmony` says of each window."""
+
+
+def features_said(teacher: TeacherName | None, harmony: bool = False) -> int:
+    """Give how many numbers a teacher says of each window, and harmony behind it."""
+    networks = 0 if teacher is None else len(NETWORKS[teacher])
+    return EMBEDDING * networks + HARMONY_FEATURES * harmony
 
 
 def credit(teacher: TeacherName) -> str:
