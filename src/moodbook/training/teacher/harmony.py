@@ -1,7 +1,7 @@
 """Harmony: which pitches sound in each window, seen from the key, how tonal it is and how fast chords change.
 
-A teacher without weights: what it says is counted from the log-mel itself. A codebook that only has to reconstruct
-log-mel keeps nothing of pitch (docs/experiments.md, 18), and pitch tells moods.
+A teacher without weights: what it says is counted from the log-mel itself. Of codes that have to reconstruct log-mel
+the decoder gives back no pitch (docs/experiments.md, 18), and pitch tells moods.
 
 The formula, for loudness ``X = ln(1 + 10000 mel)`` of 128 bands and 1,024 frames:
 
