@@ -178,7 +178,8 @@ WRONG = {
         "step_1.teacher and harmony_weight teach a semantic decoder: set vqvae.semantic_width (256, say)"
     ),
     'name = "x"\n[classifier]\nkind = "gru"\n[vqvae]\nsemantic_width = 8\n[step_1]\nteacher = "two-musicnn"': (
-        "step_1.teacher and harmony_weight have 400 numbers told of each window: set vqvae.semantic_features = 400"
+        "what step_1 has the semantic decoder learn (teacher = 'two-musicnn', harmony_weight = 0) is 400 numbers a "
+        "window: set vqvae.semantic_features = 400"
     ),
     'name = "x"\n[classifier]\nkind = "gru"\n[vqvae]\nsemantic_width = 8\n[step_1]': (
         "a semantic decoder learns from a teacher: set step_1.teacher or harmony_weight, or vqvae.semantic_width = 0"
@@ -188,7 +189,8 @@ WRONG = {
     ),
     'name = "x"\n[classifier]\nkind = "gru"\n[vqvae]\nsemantic_width = 8\n[step_1]\nteacher = "musicnn"\n'
     "harmony_weight = 0.3": (
-        "step_1.teacher and harmony_weight have 228 numbers told of each window: set vqvae.semantic_features = 228"
+        "what step_1 has the semantic decoder learn (teacher = 'musicnn', harmony_weight = 0.3) is 228 numbers a "
+        "window: set vqvae.semantic_features = 228"
     ),
     f'name = "x"\n{GRU}random_crops = true': (
         'random_crops have nothing to choose from in a first segment: set data.segments = "all"'

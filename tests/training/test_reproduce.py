@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from moodbook.datasets import Dataset
+from moodbook.datasets import Dataset, open_dataset
 from moodbook.errors import DataError, TrainingError
 from moodbook.evaluation.metrics import evaluate
 from moodbook.evaluation.submission import read_table
@@ -396,6 +396,9 @@ def test_what_step_1_alone_could_not_read_is_reported_too(
     step = train_vqvae(recipe, small_set, tmp_path / "one")
     assert [skipped.track_id for skipped in step.unreadable] == ["gone"]
     assert (step.folder / "weights.safetensors").is_file()
+    # Where the run's own data set is that of step 1 as well, each track counts once.
+    same = train_vqvae(recipe, open_dataset(str(index)), tmp_path / "same")
+    assert [skipped.track_id for skipped in same.unreadable] == ["gone"]
     report = reproduce(recipe, small_set, tmp_path / "whole")
     assert [skipped.track_id for skipped in report.unreadable] == ["gone"]
 

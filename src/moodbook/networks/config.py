@@ -39,7 +39,7 @@ class VQVAEConfig(Config):
     """Maps of the semantic decoder, which reads from the codes what a teacher says of the music; it wants
     ``step_1.teacher`` or ``step_1.harmony_weight``. 0: there is none, as in the paper."""
     semantic_features: int = Field(200, ge=1, le=4096)
-    """Numbers that the semantic decoder gives a window of 2.97 s: as many as its teacher says."""
+    """Numbers that the semantic decoder gives a window of 2.97 s: as many as its teacher and harmony say."""
 
     @property
     def bands(self) -> int:

@@ -85,7 +85,7 @@ class Experiment:
         dataset = dataset.with_min_tracks(recipe.data.min_tracks)
         self.recipe, self.dataset, self.folder, self.machine, self.display = recipe, dataset, folder, machine, display
         self._resume, self._checkpoint_seconds = resume, checkpoint_seconds
-        self.unreadable: list[SkippedTrack] = []  # Of every data set of the run, as it is prepared.
+        self.unreadable: dict[SkippedTrack, None] = {}  # Of every data set of the run, each once, as it is prepared.
         self._cache = folder / CACHE if cache is None else cache
         self._metrics = MetricsLog(folder / METRICS)
         given = recipe.pretrained if vqvae is None else vqvae
@@ -129,7 +129,7 @@ class Experiment:
         if watched:  # Before hours of listening; what cannot be read may still take away what divided them.
             self._require_measurable(tracks)
         prepared = prepare(self.dataset, splits, self.recipe, self._cache, self.display)
-        self.unreadable += prepared.unreadable
+        self.unreadable |= dict.fromkeys(prepared.unreadable)
         if watched:
             self._require_measurable(prepared.tracks)
         return prepared
@@ -398,7 +398,7 @@ class Experiment:
         )
         # Not its own `prepare`: where step 1 is given, only the music is wanted, and no teacher.
         prepared = prepare(other.dataset, LEARNED_FROM, other.recipe, other._cache, self.display)
-        self.unreadable += prepared.unreadable
+        self.unreadable |= dict.fromkeys(prepared.unreadable)
         return other, prepared
 
     def _taught(self, prepared: Prepared, train: Examples, validation: Examples) -> tuple[Examples, Examples]:

@@ -86,7 +86,8 @@ class Step1Config(StepConfig):
     harmony_weight: float = Field(0.0, ge=0)
     """Above 0: the semantic decoder learns to read 28 numbers on pitch as well, behind those of the teacher, which it
     can stand without (`moodbook.training.teacher.harmony`); wants ``vqvae.semantic_features`` to be 28 more. The weight
-    of their mean squared error; predicting their mean costs 1. 0, as the authors: it does not."""
+    of their mean squared error; predicting their mean costs 1. Early stopping does not watch it. 0, as the authors: it
+    does not."""
     augment: bool = False
     """True: what is learned from is mixed with other segments of its batch, equalised and made louder or softer
     (`moodbook.training.augment`); a teacher hears the same. False, as the authors."""
@@ -171,8 +172,8 @@ class Recipe(Config):
                 )
             if said and self.vqvae.semantic_features != said:
                 raise ValueError(
-                    f"step_1.teacher and harmony_weight have {said} numbers told of each window: set "
-                    f"vqvae.semantic_features = {said}"
+                    f"what step_1 has the semantic decoder learn (teacher = {self.step_1.teacher!r}, harmony_weight = "
+                    f"{self.step_1.harmony_weight:g}) is {said} numbers a window: set vqvae.semantic_features = {said}"
                 )
             if self.vqvae.semantic_width and not said:
                 raise ValueError(

@@ -20,7 +20,7 @@ from moodbook.training.recipe import Recipe
 from moodbook.training.reproduce import reproduce
 from moodbook.training.teacher.harmony import Harmony, pitch_classes
 from moodbook.training.teacher.names import HARMONY_FEATURES, features_said
-from moodbook.training.teacher.teacher import teacher_error
+from moodbook.training.teacher.teacher import Teacher, teacher_error
 
 SHARES, MAJOR, MINOR, DIFFERENCE, PARTIALS, RANGES, NEAR, FAR = (
     slice(0, 12), 12, 13, 14, 15, slice(16, 20), slice(21, 25), slice(25, 28),
@@ -101,6 +101,8 @@ def test_windows_without_sound_are_left_out() -> None:
     harmony, log_mel = Harmony(), music([MAJOR_CHORD])
     log_mel[:, :, 320:] = float(SILENCE)  # Two and a half windows are left.
     said = harmony(log_mel)
+    kept = harmony(log_mel.half().float())  # As features are cached: silence is not quite silence then.
+    torch.testing.assert_close(kept, said, atol=0.2, rtol=0, equal_nan=True)
     assert said.shape == (1, WINDOWS, HARMONY_FEATURES)
     assert said[0].isnan().any(dim=1).tolist() == [False] * 3 + [True] * 5
     assert bool(harmony(torch.full((1, N_MELS, 1024), float(SILENCE))).isnan().all())
@@ -128,6 +130,27 @@ def test_the_semantic_decoder_is_taught_the_numbers_behind_the_teachers() -> Non
     assert float(gradient.abs().max()) > 0
     with pytest.raises(TrainingError, match="harmony wants a VQ-VAE with a semantic decoder"):
         ReconstructionLoss(VQVAE(VQVAEConfig(width=8, codebook_size=16)), harmony_weight=0.5)(log_mel)
+
+
+def test_a_teacher_is_told_first_and_harmony_behind_it() -> None:
+    torch.manual_seed(0)
+
+    class Plain(Teacher):
+        def forward(self, log_mel: Tensor) -> Tensor:
+            return torch.full((len(log_mel), WINDOWS, features_said("musicnn")), 0.25)
+
+    said = features_said("musicnn", harmony=True)
+    vqvae = VQVAE(VQVAEConfig(width=8, codebook_size=16, semantic_width=8, semantic_features=said))
+    loss = ReconstructionLoss(vqvae, Plain(), teacher_weight=2.0, harmony_weight=0.5).eval()
+    log_mel = music([MAJOR_CHORD])
+    losses, told = loss(log_mel, torch.zeros(1, 3, 4)), vqvae(log_mel).semantic
+    assert told is not None
+    assert list(losses.parts) == list(loss.part_names)
+    of_teacher, of_harmony = losses.parts["teacher"], losses.parts["harmony"]
+    torch.testing.assert_close(of_teacher, (told[..., :200] - 0.25).square().mean())
+    torch.testing.assert_close(of_harmony, teacher_error(told[..., 200:], Harmony()(log_mel)))
+    plain = ReconstructionLoss(vqvae).eval()(log_mel)
+    torch.testing.assert_close(losses.total, plain.total + 2.0 * of_teacher + 0.5 * of_harmony)
 
 
 def test_a_run_learns_harmony_without_a_teacher(
