@@ -77,3 +77,23 @@ def test_a_crop_of_what_is_learned_from_stays_clear_of_what_is_not() -> None:
     short = Examples(examples.inputs, examples.rows, examples.tracks, np.array([1, 1, 0.25, 1]), None).to_learn_from()
     batch = short.batch(np.array([0]), torch.device("cpu"), np.array([1.0]))
     assert batch.inputs[0, 0].tolist() == list(range(8, 16))
+
+
+def test_a_few_segments_of_each_track_are_spread_evenly_over_it() -> None:
+    tracks = np.array([0] * 9 + [1] * 2 + [2])
+    examples = Examples(np.zeros((12, 1, 8), np.float16), np.arange(12), tracks, np.ones(12, np.float32), None)
+    kept = examples.at_most(3)
+    assert kept.rows.tolist() == [1, 4, 7, 9, 10, 11]
+    assert kept.tracks.tolist() == [0, 0, 0, 1, 1, 2]
+    assert examples.at_most(1).rows.tolist() == [4, 10, 11]
+    assert len(kept.filled) == len(kept)
+
+
+def test_crops_of_a_few_segments_are_cut_from_the_whole_track() -> None:
+    examples = two_tracks()
+    few = examples.at_most(1).to_learn_from()
+    assert few.rows.tolist() == [1, 3]
+    starts = np.array([0.0, 0.3, 1.0])
+    batch = few.batch(np.array([0, 0, 0]), torch.device("cpu"), starts)
+    assert batch.inputs[:, 0, 0].tolist() == [0, 3, 12]
+    np.testing.assert_array_equal(few.batch(np.array([0]), torch.device("cpu")).inputs[0, 0], np.arange(8, 16))

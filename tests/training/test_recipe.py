@@ -21,6 +21,7 @@ OURS = {
     "codebook",
     "gradient",
     "random_crops",
+    "segments_a_track",
     "start_at_prior",
     "teacher",
     "data",

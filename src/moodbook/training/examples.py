@@ -45,6 +45,7 @@ class Examples:
         filled: Share of music in each of `rows`: its weight in the track.
         ground_truth: Tags by track; None where the music is used without labels.
         teacher: What a teacher hears of every row of the cache, instead of tags.
+        whole: The examples before some of a track's were left out; crops are cut from all of the track.
     """
 
     inputs: Shaped[np.ndarray, "cached height width"]
@@ -53,6 +54,7 @@ class Examples:
     filled: Float[np.ndarray, " examples"]
     ground_truth: Float32[np.ndarray, "tracks tags"] | None
     teacher: Float16[np.ndarray, "cached frames n_mels"] | None = None
+    whole: Examples | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,6 +90,17 @@ class Examples:
         kept = (self.filled >= SHORT_SEGMENT) | (self.filled == fullest[self.tracks])
         return replace(self, rows=self.rows[kept], tracks=self.tracks[kept], filled=self.filled[kept])
 
+    def at_most(self, segments: int) -> Examples:
+        """Keep so many segments of each track, evenly spread over it; all where it has no more."""
+        kept = np.zeros(len(self), dtype=bool)
+        for track in np.unique(self.tracks):
+            positions = np.flatnonzero(self.tracks == track)
+            spread = (np.arange(segments) + 0.5) / segments * len(positions)
+            kept[positions if len(positions) <= segments else positions[spread.astype(int)]] = True
+        return replace(
+            self, rows=self.rows[kept], tracks=self.tracks[kept], filled=self.filled[kept], whole=self.whole or self
+        )
+
     def with_inputs(self, inputs: Shaped[np.ndarray, "cached height width"]) -> Examples:
         """Give the same examples with other inputs, row for row: codes or readings for log-mel.
 
@@ -115,6 +128,8 @@ class Examples:
     @cached_property
     def _extents(self) -> dict[int, tuple[int, float]]:
         """Give the first row of each track and how many segments of music follow one another from there."""
+        if self.whole is not None:
+            return self.whole._extents
         extents: dict[int, tuple[int, float]] = {}
         for row, track, filled in zip(self.rows.tolist(), self.tracks.tolist(), self.filled.tolist(), strict=True):
             first, segments = extents.get(track, (row, 0.0))

@@ -25,14 +25,22 @@ from moodbook.training.cached import Cached, cache_segments, encode_statistics, 
 from moodbook.training.calibration import fit_scaling, fold_in
 from moodbook.training.examples import Examples
 from moodbook.training.folds import HeldOut, become_mean, folds_of, join
-from moodbook.training.given import LearnedVQVAE, is_finished, open_vqvae, read_step, rounded
+from moodbook.training.given import (
+    LearnedVQVAE,
+    is_finished,
+    open_start,
+    open_vqvae,
+    read_start_recipe,
+    read_step,
+    rounded,
+)
 from moodbook.training.loop import finished, train_step
 from moodbook.training.machine import Machine, resolve_precision
 from moodbook.training.prepared import Prepared, prepare, split_up
 from moodbook.training.presence import MUSIC_SEGMENTS, PresenceLearner, PresenceReport, require_music, sampled
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, StepConfig
-from moodbook.training.run_folder import CACHE, METRICS, STEP_1, STEP_2, MetricsLog, open_run
+from moodbook.training.run_folder import CACHE, METRICS, START, STEP_1, STEP_2, MetricsLog, open_run
 from moodbook.training.step import Plan, StepSummary
 from moodbook.training.tagger import (
     LearnedTagger,
@@ -90,9 +98,11 @@ class Experiment:
         self._metrics = MetricsLog(folder / METRICS)
         given = recipe.pretrained if vqvae is None else vqvae
         self._given = None if given is None else open_vqvae(recipe, given)
+        self._start = open_start(recipe) if self._given is None else None
+        self._start_recipe = read_start_recipe(recipe) if self._given is None else None
         self.identity = self._identity()
         if machine.is_main:
-            about = {
+            about: dict[str, Any] = {
                 "data": {
                     "name": dataset.name,
                     "licence": dataset.licence,
@@ -102,6 +112,8 @@ class Experiment:
                     "dropped_tracks": list(dataset.dropped_tracks),
                 }
             }
+            if self._start is not None:
+                about["start_credits"] = list(self._start.credits(learned_on=True))
             open_run(folder, recipe, self.identity, about, resume)
         machine.wait()
 
@@ -141,8 +153,11 @@ class Experiment:
             return
         if self.other_data is not None:
             split_up(self.other_data, LEARNED_FROM)
-        if dials.teacher is not None and not is_finished(self.folder):
-            Teacher.load(dials.teacher)
+        first = None if self._start_recipe is None else self._start_recipe.step_1
+        if not is_finished(self.folder):
+            for step in (dials, first):
+                if step is not None and step.teacher is not None:
+                    Teacher.load(step.teacher)
 
     def _require_measurable(self, tracks: Mapping[Split, tuple[Track, ...]]) -> None:
         folds = self.recipe.step_2.folds
@@ -198,10 +213,32 @@ class Experiment:
         if (summary := finished(Step1.number, plan, self.display)) is not None:
             return summary
         train, validation = (self.examples(prepared, split, labelled=False) for split in LEARNED_FROM)
+        if dials.segments_a_track:
+            train, validation = (examples.at_most(dials.segments_a_track) for examples in (train, validation))
         if dials.teacher is not None:
             train, validation = self._taught(prepared, train, validation)
-        step = Step1(self.recipe.vqvae, self.recipe.seed, train, validation, dials)
+        start = self._start if self._start_recipe is None else self._first(self._start_recipe)
+        weights = None if start is None else start.weights
+        step = Step1(self.recipe.vqvae, self.recipe.seed, train, validation, dials, weights)
         return train_step(step, plan, self.machine, self._metrics, self.display)
+
+    def _first(self, recipe: Recipe) -> LearnedVQVAE:
+        """Train the step 1 from which that of this run learns on: a run of its own, in the folder of the step."""
+        self.display.note(f"step 1 of recipe '{recipe.name}' comes first")
+        folder = self.folder / STEP_1 / START
+        first = Experiment(
+            recipe,
+            self.dataset,
+            folder,
+            self.machine,
+            self.display,
+            resume=self._resume or folder.exists(),
+            cache=self._cache,
+            vqvae=None,
+            checkpoint_seconds=self._checkpoint_seconds,
+        )
+        first.train_vqvae(first.prepare(LEARNED_FROM, labelled=False))
+        return read_step(folder)
 
     def step_2(self, prepared: Prepared, learned: LearnedVQVAE | None) -> LearnedTagger:
         """Train the classifier; a fixed VQ-VAE encodes each segment once and never again.
@@ -437,6 +474,8 @@ class Experiment:
             "recipe": self.recipe.model_dump(mode="json"),
             "data_sha256": self.dataset.sha256,
             "vqvae_sha256": None if self._given is None else self._given.sha256,
+            **({} if self._start is None else {"start_sha256": self._start.sha256}),
+            **({} if self._start_recipe is None else {"start_recipe": self._start_recipe.model_dump(mode="json")}),
             "precision": {
                 name: resolve_precision(step.precision, self.machine.device)
                 for name, step in steps.items()

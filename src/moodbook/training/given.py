@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from moodbook.model.tensors import Storage, round_to_storage
 from moodbook.networks.config import VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.checkpoint import read_json
-from moodbook.training.recipe import Recipe, completed
-from moodbook.training.run_folder import RUN, STEP_1, differences
+from moodbook.training.recipe import Recipe, completed, read_recipe
+from moodbook.training.run_folder import RUN, START, STEP_1, differences
 from moodbook.training.step import StepSummary, read_summary, read_weights
-from moodbook.training.teacher.names import NETWORKS, TeacherName
+from moodbook.training.teacher.names import NETWORKS, TeacherName, credit
 
 _IN_A_MODEL = "vqvae."
 
@@ -36,6 +36,7 @@ class LearnedVQVAE:
         data: Name, licence and citation of the music that the step learned from; None where no record of its run lies
             beside it.
         teacher: What taught the step; None where nothing did.
+        begun: Credits of the VQ-VAE that the step learned on from.
         model: The model that it is of; None where it is a step's.
     """
 
@@ -44,7 +45,47 @@ class LearnedVQVAE:
     summary: StepSummary | None = None
     data: Mapping[str, str] | None = None
     teacher: TeacherName | None = None
+    begun: tuple[str, ...] = ()
     model: Bundle | None = None
+
+    def credits(self, known: Collection[str] = (), *, learned_on: bool = False) -> tuple[str, ...]:
+        """Name whose music and whose work it stands on.
+
+        Args:
+            known: Hashes of data sets that are credited already.
+            learned_on: Whether it has been trained since.
+        """
+        if self.model is not None:
+            card, changed = self.model.config.card, "; it has learned on here" if learned_on else ""
+            return (
+                f"VQ-VAE of the model '{card.name}' ({card.licence}), sha256 {self.model.sha256}{changed}.",
+                *card.credits,
+            )
+        if self.summary is None:
+            return ()
+        # What the step itself recorded: a recipe says what would have been learned from, had no step been given.
+        credits, data_sha256 = [], str(self.summary.identity.get("data_sha256"))
+        if data_sha256 not in known:
+            credits.append(
+                f"Step 1 learned from music that no record beside it names (sha256 {data_sha256})."
+                if self.data is None
+                else credit_music("Step 1 learned from", **self.data)
+            )
+        if self.teacher is not None:
+            credits.append(credit(self.teacher))
+        return (*credits, *self.begun)
+
+
+def credit_music(what: str, name: str, licence: str, citation: str) -> str:
+    """Say whose music a data set holds.
+
+    Args:
+        what: What was learned from it, as the beginning of the sentence.
+        name: Name of the data set.
+        licence: Its licence.
+        citation: Whom it asks to name.
+    """
+    return f"{what} '{name}', licence: {licence}. {citation}".strip()
 
 
 def rounded(weights: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
@@ -85,7 +126,8 @@ def read_step(given: str | Path) -> LearnedVQVAE:
     if teacher is not None and teacher not in NETWORKS:
         raise TrainingError(f"the teacher '{teacher}' of '{folder}' is not known to this version; update Moodbook")
     weights = read_weights(folder).tensors
-    return LearnedVQVAE(weights, summary.weights_sha256, summary, _data_of(folder, summary), teacher)
+    data, begun = _record_of(folder, summary)
+    return LearnedVQVAE(weights, summary.weights_sha256, summary, data, teacher, begun)
 
 
 def is_finished(given: str | Path) -> bool:
@@ -120,6 +162,48 @@ def open_vqvae(recipe: Recipe, given: str | Path) -> LearnedVQVAE:
     if model is None:
         return read_step(given)
     return LearnedVQVAE(_weights_of_model(model, recipe.vqvae), model.sha256, model=model)
+
+
+def open_start(recipe: Recipe) -> LearnedVQVAE | None:
+    """Read the VQ-VAE from which a recipe's step 1 learns on; None where none is named that is there already.
+
+    Raises:
+        TrainingError: There is none, or it differs in more than what the semantic decoder gives.
+        ModelError: The model is damaged.
+    """
+    given = None if recipe.step_1 is None else recipe.step_1.start
+    if recipe.vqvae is None or given is None:
+        return None
+    there = _reading_there(given, _model(given))["vqvae"] or {}
+    semantic_features = there.get("semantic_features", recipe.vqvae.semantic_features)
+    vqvae = recipe.vqvae.model_copy(update={"semantic_features": semantic_features})
+    return open_vqvae(recipe.model_copy(update={"vqvae": vqvae}), given)
+
+
+def read_start_recipe(recipe: Recipe) -> Recipe | None:
+    """Read the recipe whose step 1 comes before that of another; None where none does.
+
+    Returns:
+        Its step 1, with the seed of the other recipe.
+
+    Raises:
+        RecipeError: It cannot be read.
+        TrainingError: It trains no VQ-VAE, or one that differs in more than what the semantic decoder gives.
+    """
+    name = None if recipe.step_1 is None else recipe.step_1.start_recipe
+    if recipe.vqvae is None or name is None:
+        return None
+    first = read_recipe(name).for_step_1().model_copy(update={"seed": recipe.seed})
+    if first.vqvae is None or first.step_1 is None:
+        raise TrainingError(f"step_1.start_recipe: recipe '{first.name}' trains no VQ-VAE; name another")
+    same = {"vqvae": recipe.vqvae.model_copy(update={"semantic_features": first.vqvae.semantic_features})}
+    there = _reading(first.model_dump(mode="json"))
+    if different := differences(_reading(recipe.model_copy(update=same).model_dump(mode="json")), there):
+        raise TrainingError(
+            f"the VQ-VAE of recipe '{first.name}' is not that of recipe '{recipe.name}': {'; '.join(different)}. "
+            "Name a recipe with the same [vqvae] and [features]"
+        )
+    return first
 
 
 def fits(recipe: Recipe, given: str | Path) -> bool:
@@ -157,14 +241,22 @@ def _recipe_of(summary: StepSummary) -> Mapping[str, Any]:
     return recipe if isinstance(recipe, Mapping) else {}
 
 
-def _data_of(folder: Path, summary: StepSummary) -> dict[str, str] | None:
-    """Read what the run of a step recorded of its music, if that run lies around it."""
+def _record_of(folder: Path, summary: StepSummary) -> tuple[dict[str, str] | None, tuple[str, ...]]:
+    """Read what the run of a step recorded of its music, and the credits of the VQ-VAE that it learned on from."""
+    data_sha256 = summary.identity.get("data_sha256")
+    begun: tuple[str, ...] = ()
+    if (folder / START).is_dir():
+        begun = read_step(folder / START).credits({str(data_sha256)})
+    elif (start_sha256 := summary.identity.get("start_sha256")) is not None:
+        begun = (f"Step 1 learned on from a VQ-VAE that no record beside it names (sha256 {start_sha256}).",)
     record = folder.parent / RUN
     run = read_json(record) if record.is_file() else {}
-    data, identity = run.get("data"), run.get("identity", {})
-    if data is None or identity.get("data_sha256") != summary.identity.get("data_sha256"):
-        return None
-    return {key: str(data.get(key, "")) for key in ("name", "licence", "citation")}
+    data = run.get("data")
+    if data is None or run.get("identity", {}).get("data_sha256") != data_sha256:
+        return None, begun
+    return {key: str(data.get(key, "")) for key in ("name", "licence", "citation")}, tuple(
+        run.get("start_credits", begun)
+    )
 
 
 def _weights_of_model(model: Bundle, config: VQVAEConfig) -> dict[str, Tensor]:

@@ -66,6 +66,16 @@ class Step1Config(StepConfig):
     """Name of the data set that step 1 learns from, below the data root; None: the train and validation tracks of the
     run's own data set, as the paper's runs."""
 
+    start: str | None = Field(None, min_length=1)
+    """A model, by name or by folder, or a finished step 1, by its folder or that of its run, from whose VQ-VAE the step
+    learns on, instead of from random numbers; both seen from where Moodbook runs. It may differ from this recipe's in
+    ``semantic_features`` alone: the numbers that both have stay in their places, and more begin at random."""
+    start_recipe: str | None = Field(None, min_length=1)
+    """A recipe, by name or file, whose step 1 is trained first, on the same music, and then stands for `start`."""
+    segments_a_track: int = Field(0, ge=0)
+    """0, as the paper: every segment that `data.segments` gives is an example. N: at most N of each track, evenly
+    spread, in training and validation, so that long tracks do not outweigh short ones; with `random_crops` each begins
+    anywhere in its track, elsewhere in each epoch."""
     restart_dead_codes: bool = False
     """True: before the first epoch and after each one, codes that a sample of training music does not use start again
     on its latents. False, as the authors: the codebook starts at U(-1/K, 1/K) and a code that nobody uses stays where
@@ -164,6 +174,8 @@ class Recipe(Config):
             )
         if isinstance(self.classifier, SemanticConfig) and not (self.vqvae and self.vqvae.semantic_width):
             raise ValueError("classifier 'semantic' reads what a semantic decoder tells: set vqvae.semantic_width")
+        if self.step_1 is not None and self.step_1.start is not None and self.step_1.start_recipe is not None:
+            raise ValueError("a step 1 begins with one VQ-VAE: give step_1.start or step_1.start_recipe")
         if self.vqvae is not None and self.step_1 is not None:
             said = features_said(self.step_1.teacher, self.step_1.harmony_weight > 0)
             if said and not self.vqvae.semantic_width:
@@ -233,7 +245,9 @@ class Recipe(Config):
             update["vqvae"] = self.vqvae.model_copy(
                 update={name: min(size, getattr(self.vqvae, name)) for name, size in narrow.items()}
             )
-            update["step_1"] = self.step_1.model_copy(update={"max_epochs": min(2, self.step_1.max_epochs)})
+            # What it would learn on from is wider.
+            short = {"max_epochs": min(2, self.step_1.max_epochs), "start": None, "start_recipe": None}
+            update["step_1"] = self.step_1.model_copy(update=short)
         return self.model_copy(update=update)
 
 

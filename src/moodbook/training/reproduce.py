@@ -25,7 +25,7 @@ from moodbook.tags import TagSet
 from moodbook.training.checkpoint import write_json, write_text
 from moodbook.training.codebook import CodebookReport, measure_codebook
 from moodbook.training.experiment import Experiment
-from moodbook.training.given import LearnedVQVAE
+from moodbook.training.given import LearnedVQVAE, credit_music
 from moodbook.training.machine import Machine, tuned_processor
 from moodbook.training.prepared import Prepared
 from moodbook.training.progress import Display
@@ -42,7 +42,6 @@ from moodbook.training.run_folder import (
 )
 from moodbook.training.step import CHECKPOINT_SECONDS, StepSummary
 from moodbook.training.tagger import LearnedTagger, popularity
-from moodbook.training.teacher.names import credit
 
 POPULARITY_THRESHOLD = 0.5
 """The popularity baseline says 1 or 0: it decides the tag it says 1 to, as its published decisions do."""
@@ -333,33 +332,14 @@ def _credits(experiment: Experiment, learned: LearnedVQVAE | None, presence_lear
     """
     recipe, dataset = experiment.recipe, experiment.dataset
     credits, known = [dataset.citation], {dataset.sha256}
-    if learned is not None and learned.model is not None:
-        card = learned.model.config.card
-        changed = "; it has learned on here" if recipe.step_2.update_vqvae else ""
-        credits += [
-            f"VQ-VAE of the model '{card.name}' ({card.licence}), sha256 {learned.model.sha256}{changed}.",
-            *card.credits,
-        ]
-    elif learned is not None and learned.summary is not None:
-        # What the step itself recorded: the recipe says what would have been learned from, had no step been given.
-        data_sha256 = str(learned.summary.identity.get("data_sha256"))
-        if data_sha256 not in known:
-            credits.append(
-                f"Step 1 learned from music that no record beside it names (sha256 {data_sha256})."
-                if learned.data is None
-                else _credit_of("Step 1 learned from", **learned.data)
-            )
-            known.add(data_sha256)
-        if learned.teacher is not None:
-            credits.append(credit(learned.teacher))
+    if learned is not None:
+        credits += learned.credits(known, learned_on=recipe.step_2.update_vqvae)
+        if learned.summary is not None:
+            known.add(str(learned.summary.identity.get("data_sha256")))
     other = experiment.other_data if presence_learned else None
     if other is not None and other.sha256 not in known:
-        credits.append(_credit_of("What is music was learned from", other.name, other.licence, other.citation))
+        credits.append(credit_music("What is music was learned from", other.name, other.licence, other.citation))
     return tuple(credit for credit in dict.fromkeys(credits) if credit)
-
-
-def _credit_of(what: str, name: str, licence: str, citation: str) -> str:
-    return f"{what} '{name}', licence: {licence}. {citation}".strip()
 
 
 def _write(

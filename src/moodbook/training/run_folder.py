@@ -3,7 +3,8 @@
 recipe.toml              the recipe, complete; `moodbook reproduce recipe.toml` repeats the run
 run.json                 data and its hash, seed, precision, processes, library versions, git commit
 metrics.jsonl            one line per epoch of either step
-step-1/ step-2/          weights.safetensors and step.json, while training checkpoint.safetensors
+step-1/ step-2/          weights.safetensors and step.json, while training checkpoint.safetensors; in step-1/start the
+                         run whose VQ-VAE it learns on from, where the recipe names its recipe
 cache/                   features and codes (unless they are kept elsewhere)
 thresholds.json          by tag name, fitted on validation, or on what the folds left out
 validation.csv test.csv  probabilities, a row per track; of folds, "validation" is every track that one left out
@@ -34,7 +35,7 @@ from moodbook.training.checkpoint import read_json, write_json, write_text
 from moodbook.training.recipe import Recipe, completed, recipe_toml
 
 RECIPE, RUN, METRICS, THRESHOLDS, REPORT = "recipe.toml", "run.json", "metrics.jsonl", "thresholds.json", "report.json"
-STEP_1, STEP_2, CACHE, BUNDLE = "step-1", "step-2", "cache", "bundle"
+STEP_1, STEP_2, START, CACHE, BUNDLE = "step-1", "step-2", "start", "cache", "bundle"
 
 _LIBRARIES = ("numpy", "torch", "accelerate", "scikit-learn", "safetensors", "soundfile", "soxr", "av")
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from moodbook.networks.config import VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.codebook import CodebookAverages, perplexity, restart_unused_codes
 from moodbook.training.examples import Examples
+from moodbook.training.given import load_vqvae
 from moodbook.training.losses import Losses, ReconstructionLoss
 from moodbook.training.machine import Machine, Precision, reduced
 from moodbook.training.order import share_of_process, step_seed
 from moodbook.training.recipe import Step1Config
 from moodbook.training.step import TrainingStep
 from moodbook.training.teacher.teacher import Teacher
+
+_OF_EACH_NUMBER = {"semantic.output.weight", "semantic.output.bias"}
+"""The weights that have a row for each number that the semantic decoder gives."""
 
 
 class Step1(TrainingStep):
@@ -32,9 +38,11 @@ class Step1(TrainingStep):
         train: Segments of the training tracks.
         validation: Segments of the validation tracks.
         dials: What the recipe says of this step.
+        start: The weights from which it learns on; None: random ones.
 
     Raises:
         ModelError: The teacher's weights are not here.
+        TrainingError: What it learns on from is another VQ-VAE.
     """
 
     number: ClassVar[Literal[1, 2]] = 1
@@ -49,10 +57,13 @@ class Step1(TrainingStep):
         train: Examples,
         validation: Examples,
         dials: Step1Config,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         torch.manual_seed(step_seed(seed, self.number))
         self.examples = train.to_learn_from()
         self.network = VQVAE(config)
+        if start is not None:
+            _begin_with(self.network, start)
         self.network.quantizer.gradient = dials.gradient
         averages = None
         if dials.codebook == "averages":
@@ -99,3 +110,16 @@ class Step1(TrainingStep):
         figures = dict(zip(("loss", *self.loss.part_names), means.tolist(), strict=True))
         used = machine.sum(counts).cpu().numpy()
         return figures | {"perplexity": perplexity(used), "dead_codes": int((used == 0).sum())}
+
+
+def _begin_with(vqvae: VQVAE, start: Mapping[str, Tensor]) -> None:
+    """Load the weights of another VQ-VAE, whose semantic decoder may give another number of numbers.
+
+    Raises:
+        TrainingError: It differs in something else.
+    """
+    own, begun = vqvae.state_dict(), dict(start)
+    for name in _OF_EACH_NUMBER & begun.keys() & own.keys():
+        both = min(len(begun[name]), len(own[name]))
+        begun[name] = torch.cat([begun[name][:both], own[name][both:]])
+    load_vqvae(vqvae, begun)
