@@ -40,7 +40,7 @@ from moodbook.training.prepared import Prepared, prepare, split_up
 from moodbook.training.presence import MUSIC_SEGMENTS, PresenceLearner, PresenceReport, require_music, sampled
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, StepConfig
-from moodbook.training.run_folder import CACHE, METRICS, START, STEP_1, STEP_2, MetricsLog, open_run
+from moodbook.training.run_folder import CACHE, METRICS, START, STEP_1, STEP_2, MetricsLog, begin_run, require_place
 from moodbook.training.step import Plan, StepSummary
 from moodbook.training.tagger import (
     LearnedTagger,
@@ -102,19 +102,7 @@ class Experiment:
         self._start_recipe = read_start_recipe(recipe) if self._given is None else None
         self.identity = self._identity()
         if machine.is_main:
-            about: dict[str, Any] = {
-                "data": {
-                    "name": dataset.name,
-                    "licence": dataset.licence,
-                    "citation": dataset.citation,
-                    "tags": list(dataset.tags),
-                    "dropped_tags": list(dataset.dropped_tags),
-                    "dropped_tracks": list(dataset.dropped_tracks),
-                }
-            }
-            if self._start is not None:
-                about["start_credits"] = list(self._start.credits(learned_on=True))
-            open_run(folder, recipe, self.identity, about, resume)
+            require_place(folder, self.identity, resume)
         machine.wait()
 
     def prepare(self, splits: Sequence[Split], *, labelled: bool) -> Prepared:
@@ -140,11 +128,31 @@ class Experiment:
         watched = labelled and not isinstance(self.recipe.classifier, PopularityConfig)
         if watched:  # Before hours of listening; what cannot be read may still take away what divided them.
             self._require_measurable(tracks)
+        self._begin()
         prepared = prepare(self.dataset, splits, self.recipe, self._cache, self.display)
         self.unreadable |= dict.fromkeys(prepared.unreadable)
         if watched:
             self._require_measurable(prepared.tracks)
         return prepared
+
+    def _begin(self) -> None:
+        """Record the run in its folder: when nothing that can be known before listening stands against it."""
+        if self.machine.is_main:
+            dataset = self.dataset
+            about: dict[str, Any] = {
+                "data": {
+                    "name": dataset.name,
+                    "licence": dataset.licence,
+                    "citation": dataset.citation,
+                    "tags": list(dataset.tags),
+                    "dropped_tags": list(dataset.dropped_tags),
+                    "dropped_tracks": list(dataset.dropped_tracks),
+                }
+            }
+            if self._start is not None:
+                about["start_credits"] = list(self._start.credits(learned_on=True))
+            begin_run(self.folder, self.recipe, self.identity, about)
+        self.machine.wait()
 
     def _require_step_1(self) -> None:
         """Find out whether what step 1 will learn from is here: its own data set, its teacher."""
@@ -353,14 +361,13 @@ class Experiment:
             TrainingError: There are too few segments of one kind.
             DataError: The speech is not here.
         """
-        recipe = self.recipe.presence
-        if recipe is None or tagger is None or tagger.network.vqvae is None:
-            return None
         if (lent := self._lent_presence) is not None:
             self.display.note("telling music from noise and speech as the model does whose VQ-VAE it is")
             return lent, None
+        recipe, speech = self.recipe.presence, self.speech
+        if recipe is None or speech is None or tagger is None or tagger.network.vqvae is None:
+            return None
         vqvae = tagger.network.vqvae.eval()
-        speech = open_dataset(recipe.speech, seed=self.recipe.seed)
         train, validation = (
             np.concatenate([sampled(log_mel, rows, MUSIC_SEGMENTS, self.recipe.seed) for log_mel, rows in of_split])
             for of_split in self._music(prepared)
@@ -381,10 +388,8 @@ class Experiment:
             DataError: One is not.
             TrainingError: One lacks a split.
         """
-        if self.recipe.presence is not None and self._lent_presence is None:
-            open_dataset(self.recipe.presence.speech, seed=self.recipe.seed)
-            if self.other_data is not None:
-                split_up(self.other_data, LEARNED_FROM)
+        if self.speech is not None and self.other_data is not None:
+            split_up(self.other_data, LEARNED_FROM)
 
     def require_music(self, prepared: Prepared) -> None:
         """Find out before anything is trained whether `presence` will have music enough.
@@ -393,13 +398,14 @@ class Experiment:
             DataError: The data set that step 1 learns from is not here, or the disk has no room for its features.
             TrainingError: There is too little.
         """
-        if self.recipe.presence is not None and self._lent_presence is None:
+        if self.speech is not None:
             require_music(*(sum(len(rows) for _, rows in of_split) for of_split in self._music(prepared)))
 
     @property
     def _lent_presence(self) -> Presence | None:
-        model = None if self._given is None or self.recipe.step_2.update_vqvae else self._given.model
-        return None if model is None else model.presence
+        if self.recipe.presence is None or self._given is None or self.recipe.step_2.update_vqvae:
+            return None
+        return None if self._given.model is None else self._given.model.presence
 
     def _music(self, prepared: Prepared) -> list[list[tuple[np.ndarray, Int[np.ndarray, " rows"]]]]:
         """Give, for train and validation, the features of each data set at hand and the rows of its whole segments."""
@@ -410,6 +416,14 @@ class Experiment:
 
         sources = [(self, prepared), *([] if self._elsewhere is None else [self._elsewhere])]
         return [[of(source, there, split) for source, there in sources] for split in LEARNED_FROM]
+
+    @cached_property
+    def speech(self) -> Dataset | None:
+        """The speech that `presence` will learn from; None where it learns nothing: it is not wanted, or lent."""
+        recipe = self.recipe.presence
+        if recipe is None or self._lent_presence is not None:
+            return None
+        return open_dataset(recipe.speech, seed=self.recipe.seed)
 
     @cached_property
     def other_data(self) -> Dataset | None:
@@ -434,6 +448,7 @@ class Experiment:
             checkpoint_seconds=self._checkpoint_seconds,
         )
         # Not its own `prepare`: where step 1 is given, only the music is wanted, and no teacher.
+        other._begin()
         prepared = prepare(other.dataset, LEARNED_FROM, other.recipe, other._cache, self.display)
         self.unreadable |= dict.fromkeys(prepared.unreadable)
         return other, prepared

@@ -336,6 +336,8 @@ def _credits(experiment: Experiment, learned: LearnedVQVAE | None, presence_lear
         credits += learned.credits(known, learned_on=recipe.step_2.update_vqvae)
         if learned.summary is not None:
             known.add(str(learned.summary.identity.get("data_sha256")))
+    if presence_learned and (speech := experiment.speech) is not None:
+        credits.append(credit_music("What is no music was learned from", speech.name, speech.licence, speech.citation))
     other = experiment.other_data if presence_learned else None
     if other is not None and other.sha256 not in known:
         credits.append(credit_music("What is music was learned from", other.name, other.licence, other.citation))

@@ -74,14 +74,12 @@ class MetricsLog:
             raise TrainingError(f"cannot read '{self._path}': {error}. Delete it; a resumed run restores it") from error
 
 
-def open_run(folder: Path, recipe: Recipe, identity: Mapping[str, Any], about: Mapping[str, Any], resume: bool) -> None:
-    """Begin a run in a new folder, or go on with the one that is there.
+def require_place(folder: Path, identity: Mapping[str, Any], resume: bool) -> None:
+    """Find out whether a run can be begun in a folder, or gone on with; nothing is written.
 
     Args:
         folder: The folder of the run.
-        recipe: The recipe.
         identity: What a resumed run must agree on.
-        about: What else to note of a new run.
         resume: The folder may hold a run; it is checked to be the same one.
 
     Raises:
@@ -90,11 +88,27 @@ def open_run(folder: Path, recipe: Recipe, identity: Mapping[str, Any], about: M
     record = folder / RUN
     if resume and record.is_file():
         require_same(identity, read_json(record).get("identity", {}), folder)
-        return
-    if not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TrainingError(
             f"'{folder}' is there already. Pass --resume to go on with the run in it, or name another folder"
         )
+
+
+def begin_run(folder: Path, recipe: Recipe, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Record a run in its folder, where it is not recorded yet.
+
+    Args:
+        folder: The folder of the run, as `require_place` wants it.
+        recipe: The recipe.
+        identity: What a resumed run must agree on.
+        about: What else to note of a new run.
+
+    Raises:
+        TrainingError: A file cannot be written.
+    """
+    record = folder / RUN
+    if record.is_file():
+        return
     write_text(folder / RECIPE, recipe_toml(recipe))
     write_json(
         record, {"identity": identity, "seed": recipe.seed, **about, "git": git_commit(), "versions": versions()}
