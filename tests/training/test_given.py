@@ -116,7 +116,7 @@ def test_a_vqvae_that_learns_on_learns_anew_what_is_no_music(small_set: Dataset,
     # Before anything is listened to.
     with pytest.raises(DataError, match=r"no-speech\.csv"):
         reproduce(recipe, small_set, tmp_path / "run", vqvae="open")
-    assert not (tmp_path / "run" / "cache").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_card_says_that_a_lent_vqvae_has_learned_on(small_set: Dataset, tmp_path: Path) -> None:

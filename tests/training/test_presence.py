@@ -16,6 +16,7 @@ from moodbook import Tagger
 from moodbook.datasets import Dataset, Track
 from moodbook.errors import DataError, TrainingError
 from moodbook.features import DEFAULT_FEATURES, N_MELS, SAMPLE_RATE, SEGMENT_FRAMES, SILENCE, mel_filters
+from moodbook.model.bundle import read_bundle
 from moodbook.model.presence import MUSIC
 from moodbook.tags import TagSet
 from moodbook.training import experiment as experiment_module
@@ -29,7 +30,7 @@ from moodbook.training.presence import (
 )
 from moodbook.training.recipe import Recipe
 from moodbook.training.reproduce import reproduce, train_tagger, train_vqvae
-from moodbook.training.run_folder import CACHE, STEP_1
+from moodbook.training.run_folder import STEP_1
 
 
 @pytest.fixture(scope="module")
@@ -172,11 +173,18 @@ def test_the_other_music_is_missed_before_any_listening(
     monkeypatch.setattr(experiment_module, "open_dataset", open_known)
     with pytest.raises(DataError, match="data set 'elsewhere' is not here"):
         reproduce(recipe, small_set, tmp_path / "run", vqvae=vqvae)
-    assert not (tmp_path / "run" / CACHE).exists()
+    assert not (tmp_path / "run").exists()
     if not given:
         with pytest.raises(DataError, match="data set 'elsewhere' is not here"):
             train_tagger(recipe, small_set, tmp_path / "tagger")
-        assert not (tmp_path / "tagger" / CACHE).exists()
+        assert not (tmp_path / "tagger").exists()
+
+    # What was refused before it began can be begun when the music is there.
+    monkeypatch.setattr(
+        experiment_module, "open_dataset", lambda name, seed: murmurs if name == "speech" else small_set
+    )
+    with pytest.raises(TrainingError, match="whole segments of train music"):
+        reproduce(recipe, small_set, tmp_path / "run", vqvae=vqvae)
 
 
 def test_a_model_that_has_learned_it_says_no_music(
@@ -209,6 +217,8 @@ def test_a_model_that_has_learned_it_says_no_music(
 
     assert report.presence is not None
     assert "Taken for music, of segments not learned from" in report.to_text()
+    credit = f"What is no music was learned from '{murmurs.name}', licence: {murmurs.licence}."
+    assert any(line.startswith(credit) for line in read_bundle(tmp_path / "run" / "bundle").config.card.credits)
     stored = json.loads((tmp_path / "run" / "report.json").read_text())
     assert stored["presence"] == vars(report.presence)
     tagger = Tagger.load(tmp_path / "run" / "bundle")

@@ -231,7 +231,7 @@ def test_labels_that_cannot_be_learned_from_stop_the_run_before_any_work(
     alike = replace(small_set, tracks=tuple(replace(track, tags=("high",)) for track in tracks))
     with pytest.raises(TrainingError, match="no tag divides the 3 validation tracks"):
         reproduce(narrow("fixed-cnn"), alike, tmp_path / "two")
-    assert not (tmp_path / "two" / CACHE).exists()
+    assert not (tmp_path / "two").exists()
     # Two of three validation tracks are alike; of the third nothing is known before it is heard.
     unread = replace(tracks[6], path=tmp_path / "missing.wav", tags=("low",))
     alike = replace(alike, tracks=(*alike.tracks[:6], unread, *alike.tracks[7:]))
@@ -251,7 +251,7 @@ def test_an_empty_split_stops_the_run_before_any_work(
         some = replace(small_set, tracks=tuple(track for track in small_set.tracks if track.split in kept))
         with pytest.raises(TrainingError, match=message):
             reproduce(narrow("fixed-cnn"), some, tmp_path / kept[0])
-        assert not (tmp_path / kept[0] / CACHE).exists()
+        assert not (tmp_path / kept[0]).exists()
 
 
 @pytest.mark.parametrize("name", ["fixed-cnn", "popularity"])
