@@ -4,6 +4,8 @@
     python benchmarks/results.py --bench macleod --only probe-mel    some of it
     python benchmarks/results.py --vqvae runs/open --plain-vqvae runs/plain   with finished steps 1, trained by
                                                                      `moodbook train vqvae`, instead of training them
+    python benchmarks/results.py --vqvae open --start-vqvae runs/open/step-1/step-1/start   ours on the model that comes
+                                                                     with Moodbook, and before it learned on
     python benchmarks/results.py --trials --vqvae runs/open          the trials of experiment 13 too
 
 Benches: `macleod` (Kevin MacLeod's own words with 8 tracks or more; each of the five folds is the test once, the next
@@ -66,6 +68,7 @@ ROWS = {
     "run-5": "Run-5 at a quarter of its width: VQ-VAE Type-2 + GRU",
     OURS: "ours (recipe `open` without folds)",
     "open-folds": "ours on folds, which learn from validation too",
+    "open-start": "ours before its step 1 learned on (recipe `open-start`)",
 }
 TRIALS = {
     "learning-1e-4": "ours, the VQ-VAE learns on in step 2, rate 1e-4",
@@ -183,7 +186,7 @@ def musicnn_embedding(dataset: Dataset, work: Path) -> dict[str, np.ndarray]:
     return {track_id: np.concatenate(parts).mean(axis=0) for track_id, parts in tracks.items()}
 
 
-def trained(recipe: Recipe, vqvae: Path | None) -> Predict:
+def trained(recipe: Recipe, vqvae: str | Path | None) -> Predict:
     """Give the test predictions of a recipe, whole tracks; a finished run is not trained again."""
 
     def predict(dataset: Dataset, work: Path, seed: int) -> np.ndarray:
@@ -198,21 +201,21 @@ def trained(recipe: Recipe, vqvae: Path | None) -> Predict:
     return predict
 
 
-def alone() -> Recipe:
+def alone(name: str = OURS) -> Recipe:
     """Give ours as it is measured: the benches have chosen their tags, and do not measure what is music.
 
     Beside systems that learn from the train split alone, ours does too, at the rate that suits one classifier.
     """
-    ours = read_recipe("open")
+    ours = read_recipe(name)
     data = ours.data.model_copy(update={"min_tracks": 0})
-    step_2 = ours.step_2.model_copy(update={"folds": 1, "learning_rate": 1e-3})
+    step_2 = ours.step_2.model_copy(update={"folds": 1, "learning_rate": 1e-3, "random_crops": False})
     return ours.model_copy(
-        update={"name": OURS, "data": data, "presence": None, "storage": "float32", "step_2": step_2}
+        update={"name": name, "data": data, "presence": None, "storage": "float32", "step_2": step_2}
     )
 
 
 def systems(
-    vqvae: Path | None, plain: Path | None, plain_type_2: Path | None
+    vqvae: str | None, plain: Path | None, plain_type_2: Path | None, start: str | None
 ) -> dict[str, tuple[Predict, tuple[int, ...]]]:
     """Every system by name, and the seeds it is measured with."""
     ours = alone()
@@ -228,10 +231,11 @@ def systems(
         },
         OURS: (trained(ours, vqvae), SEEDS),
         "open-folds": (trained(folds, vqvae), SEEDS),
+        "open-start": (trained(alone("open-start"), start), SEEDS),
     }
 
 
-def trials(vqvae: Path | None, wide: dict[int, Path]) -> dict[str, tuple[Predict, tuple[int, ...]]]:
+def trials(vqvae: str | None, wide: dict[int, Path]) -> dict[str, tuple[Predict, tuple[int, ...]]]:
     """Every trial by name; those of a width whose step 1 is not given are left out."""
     ours = alone()
     found: dict[str, tuple[Predict, tuple[int, ...]]] = {}
@@ -260,18 +264,24 @@ def mean_of(predictions: list[np.ndarray]) -> np.ndarray:
 
 def _beside(ours: Recipe, name: str) -> Recipe:
     """Give a system of the paper on the music, the step 1 and the training of ours."""
-    recipe = read_recipe(name)
-    learning = {"max_epochs": 30, "patience": 5, "folds": 1, "update_vqvae": recipe.step_2.update_vqvae}
+    recipe, first = read_recipe(name), read_recipe("open-start").step_1
+    learning = {
+        "random_crops": True,
+        "max_epochs": 30,
+        "patience": 5,
+        "folds": 1,
+        "update_vqvae": recipe.step_2.update_vqvae,
+    }
     plainly = {"calibrate": False, "decision_precision": None}
     update: dict[str, object] = {
         "data": ours.data,
         "features": ours.features,
         "step_2": ours.step_2.model_copy(update={**learning, **plainly}),
     }
-    if recipe.vqvae is not None and ours.vqvae is not None and ours.step_1 is not None:
+    if recipe.vqvae is not None and ours.vqvae is not None and first is not None:
         sizes = {"width": ours.vqvae.width, "codebook_size": ours.vqvae.codebook_size}
         update["vqvae"] = recipe.vqvae.model_copy(update=sizes)
-        update["step_1"] = ours.step_1.model_copy(update={"teacher": None})
+        update["step_1"] = first.model_copy(update={"teacher": None})
     if isinstance(recipe.classifier, GRUConfig):
         update["classifier"] = recipe.classifier.model_copy(update={"hidden": 64, "dense": (128, 64)})
     elif isinstance(recipe.classifier, CNNConfig):
@@ -352,7 +362,8 @@ def main() -> int:
     )
     parser.add_argument("--work", type=Path, default=Path("runs/results"), help="where everything is kept")
     parser.add_argument("--taffc-audio", type=Path, default=None, help="folder with Q1 ... Q4 of the TAFFC clips")
-    parser.add_argument("--vqvae", type=Path, default=None, help="a finished step 1 of the recipe `open`")
+    parser.add_argument("--vqvae", default=None, help="a finished step 1 of the recipe `open`, or a model")
+    parser.add_argument("--start-vqvae", default=None, help="the same of the recipe `open-start`")
     parser.add_argument(
         "--plain-vqvae", type=Path, default=None, help="the same without a teacher, for the paper's runs"
     )
@@ -363,7 +374,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="compute these alone")
     arguments = parser.parse_args()
     plain, wide = (arguments.plain_vqvae, arguments.plain_type_2), (arguments.vqvae_128, arguments.vqvae_256)
-    for given in (arguments.vqvae, *plain, *wide, arguments.taffc_audio):
+    for given in (*plain, *wide, arguments.taffc_audio):
         if given is not None and not given.is_dir():
             parser.error(f"there is no folder '{given}'")
     benches = []
@@ -376,7 +387,7 @@ def main() -> int:
         return 0
     for bench in benches:
         predictions: dict[str, list[np.ndarray]] = {}
-        all_systems = systems(arguments.vqvae, arguments.plain_vqvae, arguments.plain_type_2)
+        all_systems = systems(arguments.vqvae, *plain, arguments.start_vqvae)
         if arguments.trials:
             wide = {128: arguments.vqvae_128, 256: arguments.vqvae_256}
             all_systems |= trials(arguments.vqvae, {width: given for width, given in wide.items() if given is not None})
