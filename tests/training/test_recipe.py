@@ -240,7 +240,7 @@ def test_binary_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_recipe_of_an_older_version_is_completed_with_the_defaults() -> None:
-    complete = read_recipe("open").model_dump(mode="json")
+    complete = read_recipe("open-start").model_dump(mode="json")
     older = {**complete, "vqvae": dict(complete["vqvae"]), "features": dict(complete["features"])}
     del older["vqvae"]["semantic_features"], older["features"]["center_padding"], older["storage"]
     filled = completed(older)
