@@ -5,8 +5,8 @@
 
 Each head reads what the semantic decoder of a finished, taught step 1 reads from the codes of a track, eight windows a
 segment, all segments. It learns from the train part of a bench by Adam, stops early on the validation part and is
-scored as in `benchmarks/results.py`; three seeds. The first one, `mean`, is the classifier of the recipe `open`, here
-without random crops. Nothing is kept but features and codes: it takes minutes.
+scored as in `benchmarks/results.py`; three seeds. The first one, `mean`, is the classifier of the
+recipe `open`. Nothing is kept but features and codes: it takes minutes.
 """
 
 from __future__ import annotations

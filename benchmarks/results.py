@@ -4,8 +4,8 @@
     python benchmarks/results.py --bench macleod --only probe-mel    some of it
     python benchmarks/results.py --vqvae runs/open --plain-vqvae runs/plain   with finished steps 1, trained by
                                                                      `moodbook train vqvae`, instead of training them
-    python benchmarks/results.py --vqvae open --start-vqvae runs/open/step-1/step-1/start   ours on the model that comes
-                                                                     with Moodbook, and before it learned on
+    python benchmarks/results.py --vqvae open --start-vqvae BEFORE   ours on the model that comes with Moodbook, and
+                                                                     on the one that its step 1 began with
     python benchmarks/results.py --trials --vqvae runs/open          the trials of experiment 13 too
 
 Benches: `macleod` (Kevin MacLeod's own words with 8 tracks or more; each of the five folds is the test once, the next
@@ -18,9 +18,9 @@ Without --vqvae and --plain-vqvae steps 1 are trained too: hours on a GPU, days 
 
 Probes are logistic regressions, C chosen on validation: on mean, spread and movement of the log-mel (`probe-mel`), and
 on musicnn's last hidden layer (`probe-musicnn`). The others are recipes. The paper's runs are its systems at a quarter
-of its width, VQ-VAE and classifier, on the step 1 of `open` without the teacher; they and VGG-ish hear whole tracks as
-ours does and have its rate, crops and start (which help a CNN head: experiment 3), and stop after five epochs without
-gain.
+of its width, VQ-VAE and classifier, on the step 1 of `open-start` without the teacher; they and VGG-ish hear whole
+tracks as ours does and have its rate and start, and crops (which help a CNN head: experiment 3), and stop after five
+epochs without gain.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from moodbook.evaluation.metrics import evaluate, roc_auc
 from moodbook.features import DEFAULT_FEATURES
 from moodbook.networks.config import CNNConfig, GRUConfig
 from moodbook.tags import TagSet, read_tags
+from moodbook.training.given import fits
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, read_recipe
 from moodbook.training.reproduce import reproduce
@@ -79,7 +80,7 @@ TRIALS = {
     "wide-128": "ours, width 128, K = 1,024",
     "wide-256": "ours, width 256, K = 1,024",
 }
-"""One dial of ours turned at a time."""
+"""One dial of ours turned at a time, as it was before its step 1 learned on: give that step 1 as --vqvae."""
 MEANS = {
     "mean-open": ("ours, mean of its seeds' logits", (OURS,)),
     "mean-vggish": ("VGG-ish, mean of its seeds' logits", ("vggish",)),
@@ -204,7 +205,8 @@ def trained(recipe: Recipe, vqvae: str | Path | None) -> Predict:
 def alone(name: str = OURS) -> Recipe:
     """Give ours as it is measured: the benches have chosen their tags, and do not measure what is music.
 
-    Beside systems that learn from the train split alone, ours does too, at the rate that suits one classifier.
+    Beside systems that learn from the train split alone, ours does too; before and after it learned on alike, at one
+    rate and without crops.
     """
     ours = read_recipe(name)
     data = ours.data.model_copy(update={"min_tracks": 0})
@@ -231,13 +233,14 @@ def systems(
         },
         OURS: (trained(ours, vqvae), SEEDS),
         "open-folds": (trained(folds, vqvae), SEEDS),
-        "open-start": (trained(alone("open-start"), start), SEEDS),
+        **({} if start is None else {"open-start": (trained(alone("open-start"), start), SEEDS)}),
     }
 
 
 def trials(vqvae: str | None, wide: dict[int, Path]) -> dict[str, tuple[Predict, tuple[int, ...]]]:
     """Every trial by name; those of a width whose step 1 is not given are left out."""
-    ours = alone()
+    ours = alone("open-start")
+    ours = ours.model_copy(update={"step_2": ours.step_2.model_copy(update={"random_crops": True})})
     found: dict[str, tuple[Predict, tuple[int, ...]]] = {}
     for rate in ("1e-4", "3e-4", "1e-3"):
         step_2 = ours.step_2.model_copy(update={"update_vqvae": True, "learning_rate": float(rate)})
@@ -374,6 +377,10 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="compute these alone")
     arguments = parser.parse_args()
     plain, wide = (arguments.plain_vqvae, arguments.plain_type_2), (arguments.vqvae_128, arguments.vqvae_256)
+    recipes = ((arguments.vqvae, OURS), (arguments.start_vqvae, "open-start"))
+    for given, recipe in recipes:
+        if given is not None and not fits(read_recipe(recipe), given):
+            parser.error(f"'{given}' is not a step 1 of recipe '{recipe}'")
     for given in (*plain, *wide, arguments.taffc_audio):
         if given is not None and not given.is_dir():
             parser.error(f"there is no folder '{given}'")

@@ -31,8 +31,8 @@ from moodbook.training.machine import tuned_processor
 from moodbook.training.recipe import read_recipe
 
 STEP = Path(__file__).with_name("training_step.py")
-RECIPE = "open"
-KEPT = ("own", "open", "run-2", "run-4")
+RECIPE = "open-start"
+KEPT = ("own", "open-start", "run-2", "run-4")
 """The bundled model's head on a narrow VQ-VAE, without random crops and with them; the paper's GRU and CNN on a fixed
 one of the full width."""
 N_TAGS = 56

@@ -4,10 +4,10 @@
     python benchmarks/training_step.py --precision float32      without bfloat16
     python benchmarks/training_step.py --only run-4 --batch 2   the rows of one recipe, smaller batches
     python benchmarks/training_step.py --only demo --untuned    without what tuned_processor() sets
-    python benchmarks/training_step.py --device cuda --compile --steps 20 --only open    on a GPU, through torch.compile
+    python benchmarks/training_step.py --device cuda --compile --steps 20 --only open-start  on a GPU, by torch.compile
 
 The networks, the losses and the batch size are those of the recipes and the training code, but for the teacher and the
-augmentation of `open`, which are left out; the segments, codes and tags are random, which changes neither figure. A
+augmentation of `open-start`, which are left out; the segments, codes and tags are random, which changes neither. A
 fixed VQ-VAE is not run in step 2: its codes are cached before. Each row is measured in a process of its own, so its
 peak memory (all of the process, torch's 300 MiB or so included; on a GPU what torch has allocated there) is its own.
 
@@ -29,9 +29,9 @@ from typing import Any
 
 from measuring import timed
 
-STEP_1 = ("run-1", "run-5", "demo", "open")
+STEP_1 = ("run-1", "run-5", "demo", "open-start")
 """Type-1 and Type-2; the other runs share their step 1."""
-STEP_2 = ("run-1", "run-2", "run-3", "run-4", "run-5", "vggish", "demo", "open")
+STEP_2 = ("run-1", "run-2", "run-3", "run-4", "run-5", "vggish", "demo", "open-start")
 N_TAGS = 56
 KIB_PER_MIB, BYTES_PER_MIB = 1024, 1024**2
 MATRIX_SIZE = {"cpu": 2048, "cuda": 8192}

@@ -89,6 +89,13 @@ def test_a_few_segments_of_each_track_are_spread_evenly_over_it() -> None:
     assert len(kept.filled) == len(kept)
 
 
+def test_a_tail_with_little_music_is_none_of_the_few() -> None:
+    assert examples_of([1.0, 1.0, 0.02], [0] * 3).at_most(2).rows.tolist() == [0, 2]
+    assert examples_of([1.0, 1.0, 1.0, 0.02], [0] * 4).at_most(2).rows.tolist() == [0, 4]
+    # A track that has nothing else is not lost.
+    assert examples_of([0.3, 0.1, 1.0], [0, 0, 1]).at_most(1).rows.tolist() == [0, 4]
+
+
 def test_crops_of_a_few_segments_are_cut_from_the_whole_track() -> None:
     examples = two_tracks()
     few = examples.at_most(1).to_learn_from()

@@ -228,6 +228,10 @@ def test_labels_that_cannot_be_learned_from_stop_the_run_before_any_work(
     unknown = replace(small_set, tracks=(replace(tracks[0], tags=("loud",)), *tracks[1:]))
     with pytest.raises(DataError, match="track 't0' of data set 'tones' has the unknown tag 'loud'"):
         reproduce(narrow("fixed-cnn"), unknown, tmp_path / "one")
+    twice = replace(small_set, tracks=(replace(tracks[0], track_id="t1"), *tracks[1:]))
+    with pytest.raises(DataError, match="two tracks have the id 't1'"):
+        reproduce(narrow("fixed-cnn"), twice, tmp_path / "one")
+    assert not (tmp_path / "one").exists()
     alike = replace(small_set, tracks=tuple(replace(track, tags=("high",)) for track in tracks))
     with pytest.raises(TrainingError, match="no tag divides the 3 validation tracks"):
         reproduce(narrow("fixed-cnn"), alike, tmp_path / "two")

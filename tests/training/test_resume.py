@@ -25,8 +25,8 @@ from moodbook.training.examples import Examples
 from moodbook.training.loop import train_step
 from moodbook.training.machine import Machine
 from moodbook.training.progress import Display
-from moodbook.training.recipe import Step1Config
-from moodbook.training.run_folder import MetricsLog
+from moodbook.training.recipe import Step1Config, read_recipe
+from moodbook.training.run_folder import RUN, MetricsLog, begin_run
 from moodbook.training.step import Plan, read_weights
 from moodbook.training.vqvae import Step1
 
@@ -250,3 +250,13 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         write_tensors(path, {"a": torch.ones(1)}, {"n": 2})
     assert read_tensors(path).state == {"n": 1}
     assert [found.name for found in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_a_run_does_not_begin_in_the_folder_of_another(tmp_path: Path) -> None:
+    recipe = read_recipe("run-1")
+    begin_run(tmp_path / "run", recipe, {"data_sha256": "a"}, {})
+    before = (tmp_path / "run" / RUN).read_bytes()
+    with pytest.raises(TrainingError, match='data_sha256 is "a" there and "b" now'):
+        begin_run(tmp_path / "run", recipe, {"data_sha256": "b"}, {})
+    begin_run(tmp_path / "run", recipe, {"data_sha256": "a"}, {})
+    assert (tmp_path / "run" / RUN).read_bytes() == before

@@ -137,6 +137,22 @@ def test_both_beginnings_at_once_are_refused(narrow: Callable[..., Recipe]) -> N
         learning_on(narrow("fixed-cnn"), start="open", start_recipe="open")
 
 
+def test_a_recipe_that_comes_first_must_begin_anew(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    once_more = learning_on(narrow("fixed-cnn"), start=str(tmp_path / "nowhere"))
+    (tmp_path / "first.toml").write_text(recipe_toml(once_more))
+    recipe = learning_on(narrow("fixed-cnn"), start_recipe=str(tmp_path / "first.toml"))
+    with pytest.raises(TrainingError, match="the step 1 of recipe 'on' learns on from another itself"):
+        train_vqvae(recipe, small_set, tmp_path / "run")
+    (tmp_path / "itself.toml").write_text(
+        recipe_toml(learning_on(narrow("fixed-cnn"), start_recipe=str(tmp_path / "itself.toml")))
+    )
+    with pytest.raises(TrainingError, match="learns on from another itself"):
+        train_vqvae(read_recipe(tmp_path / "itself.toml"), small_set, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_smoke_run_begins_anew() -> None:
     recipe = read_recipe("open")
     assert recipe.step_1 is not None

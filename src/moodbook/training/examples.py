@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16, Float32, Int, Int64, Shaped
+from jaxtyping import Bool, Float, Float16, Float32, Int, Int64, Shaped
 from torch import Tensor
 
 from moodbook.errors import TrainingError
@@ -85,21 +85,27 @@ class Examples:
 
     def to_learn_from(self) -> Examples:
         """Leave out the segments that hold little music (`SHORT_SEGMENT`), but no track's fullest one."""
-        fullest = np.zeros(int(self.tracks.max(initial=-1)) + 1, dtype=self.filled.dtype)
-        np.maximum.at(fullest, self.tracks, self.filled)
-        kept = (self.filled >= SHORT_SEGMENT) | (self.filled == fullest[self.tracks])
+        kept = self._hold_music()
         return replace(self, rows=self.rows[kept], tracks=self.tracks[kept], filled=self.filled[kept])
 
     def at_most(self, segments: int) -> Examples:
-        """Keep so many segments of each track, evenly spread over it; all where it has no more."""
-        kept = np.zeros(len(self), dtype=bool)
+        """Keep so many segments of each track, evenly spread over those to learn from; all if they are fewer."""
+        kept = self._hold_music()
         for track in np.unique(self.tracks):
-            positions = np.flatnonzero(self.tracks == track)
-            spread = (np.arange(segments) + 0.5) / segments * len(positions)
-            kept[positions if len(positions) <= segments else positions[spread.astype(int)]] = True
+            positions = np.flatnonzero(kept & (self.tracks == track))
+            if len(positions) > segments:
+                spread = (np.arange(segments) + 0.5) / segments * len(positions)
+                kept[positions] = False
+                kept[positions[spread.astype(int)]] = True
         return replace(
             self, rows=self.rows[kept], tracks=self.tracks[kept], filled=self.filled[kept], whole=self.whole or self
         )
+
+    def _hold_music(self) -> Bool[np.ndarray, " examples"]:
+        fullest = np.zeros(int(self.tracks.max(initial=-1)) + 1, dtype=self.filled.dtype)
+        np.maximum.at(fullest, self.tracks, self.filled)
+        enough: Bool[np.ndarray, " examples"] = (self.filled >= SHORT_SEGMENT) | (self.filled == fullest[self.tracks])
+        return enough
 
     def with_inputs(self, inputs: Shaped[np.ndarray, "cached height width"]) -> Examples:
         """Give the same examples with other inputs, row for row: codes or readings for log-mel.

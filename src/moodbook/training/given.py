@@ -188,7 +188,8 @@ def read_start_recipe(recipe: Recipe) -> Recipe | None:
 
     Raises:
         RecipeError: It cannot be read.
-        TrainingError: It trains no VQ-VAE, or one that differs in more than what the semantic decoder gives.
+        TrainingError: It trains no VQ-VAE, one that learns on from another itself, or one that differs in more than
+            what the semantic decoder gives.
     """
     name = None if recipe.step_1 is None else recipe.step_1.start_recipe
     if recipe.vqvae is None or name is None:
@@ -196,6 +197,11 @@ def read_start_recipe(recipe: Recipe) -> Recipe | None:
     first = read_recipe(name).for_step_1().model_copy(update={"seed": recipe.seed})
     if first.vqvae is None or first.step_1 is None:
         raise TrainingError(f"step_1.start_recipe: recipe '{first.name}' trains no VQ-VAE; name another")
+    if first.step_1.start is not None or first.step_1.start_recipe is not None:
+        raise TrainingError(
+            f"step_1.start_recipe: the step 1 of recipe '{first.name}' learns on from another itself; name a recipe "
+            "whose step 1 begins anew, or train that step 1 and give its folder as step_1.start"
+        )
     same = {"vqvae": recipe.vqvae.model_copy(update={"semantic_features": first.vqvae.semantic_features})}
     there = _reading(first.model_dump(mode="json"))
     if different := differences(_reading(recipe.model_copy(update=same).model_dump(mode="json")), there):

@@ -104,10 +104,11 @@ def begin_run(folder: Path, recipe: Recipe, identity: Mapping[str, Any], about: 
         about: What else to note of a new run.
 
     Raises:
-        TrainingError: A file cannot be written.
+        TrainingError: A file cannot be written, or another run has been recorded there meanwhile.
     """
     record = folder / RUN
     if record.is_file():
+        require_same(identity, read_json(record).get("identity", {}), folder)
         return
     write_text(folder / RECIPE, recipe_toml(recipe))
     write_json(
