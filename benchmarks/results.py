@@ -6,7 +6,7 @@
                                                                      `moodbook train vqvae`, instead of training them
     python benchmarks/results.py --vqvae open --start-vqvae BEFORE   ours on the model that comes with Moodbook, and
                                                                      on the one that its step 1 began with
-    python benchmarks/results.py --trials --vqvae runs/open          the trials of experiment 13 too
+    python benchmarks/results.py --trials --start-vqvae BEFORE       the trials of experiment 13 too
 
 Benches: `macleod` (Kevin MacLeod's own words with 8 tracks or more; each of the five folds is the test once, the next
 one the validation; scores are means over the five tests) and `taffc` (112 moods of AllMusic, the split
@@ -38,6 +38,7 @@ import torch
 
 from moodbook.datasets import Dataset, open_dataset
 from moodbook.datasets.cache import FeatureCache
+from moodbook.errors import MoodbookError
 from moodbook.evaluation.intervals import interval, resample_counts, resample_ranks
 from moodbook.evaluation.metrics import evaluate, roc_auc
 from moodbook.features import DEFAULT_FEATURES
@@ -80,7 +81,7 @@ TRIALS = {
     "wide-128": "ours, width 128, K = 1,024",
     "wide-256": "ours, width 256, K = 1,024",
 }
-"""One dial of ours turned at a time, as it was before its step 1 learned on: give that step 1 as --vqvae."""
+"""One dial of ours turned at a time, as it was before its step 1 learned on (--start-vqvae)."""
 MEANS = {
     "mean-open": ("ours, mean of its seeds' logits", (OURS,)),
     "mean-vggish": ("VGG-ish, mean of its seeds' logits", ("vggish",)),
@@ -379,8 +380,11 @@ def main() -> int:
     plain, wide = (arguments.plain_vqvae, arguments.plain_type_2), (arguments.vqvae_128, arguments.vqvae_256)
     recipes = ((arguments.vqvae, OURS), (arguments.start_vqvae, "open-start"))
     for given, recipe in recipes:
-        if given is not None and not fits(read_recipe(recipe), given):
-            parser.error(f"'{given}' is not a step 1 of recipe '{recipe}'")
+        try:
+            if given is not None and not fits(read_recipe(recipe), given):
+                parser.error(f"'{given}' is not a step 1 of recipe '{recipe}'")
+        except MoodbookError as error:
+            parser.error(str(error))
     for given in (*plain, *wide, arguments.taffc_audio):
         if given is not None and not given.is_dir():
             parser.error(f"there is no folder '{given}'")
@@ -397,7 +401,9 @@ def main() -> int:
         all_systems = systems(arguments.vqvae, *plain, arguments.start_vqvae)
         if arguments.trials:
             wide = {128: arguments.vqvae_128, 256: arguments.vqvae_256}
-            all_systems |= trials(arguments.vqvae, {width: given for width, given in wide.items() if given is not None})
+            all_systems |= trials(
+                arguments.start_vqvae, {width: given for width, given in wide.items() if given is not None}
+            )
         for name, (predict, seeds) in all_systems.items():
             for seed in seeds:
                 compute = name in arguments.only and seed in arguments.seeds

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float16, Float32, Int16, Int32, Integer
 
-from moodbook.datasets.dataset import Track
+from moodbook.datasets.dataset import Track, require_distinct
 from moodbook.datasets.rowstore import (
     Layout,
     RowWriter,
@@ -114,7 +114,7 @@ class FeatureCache(_Cache):
             DataError: Two tracks share an id, or the disk has no room. A bad audio file raises nothing; it is in
                 `skipped`.
         """
-        _require_distinct(tracks)
+        require_distinct(tracks)
         rules = SegmentRules(feature_config, segments, short_tracks)
         key = _features_key(tracks, rules)
         place = Path(folder) / f"log-mel-{key[:_KEY_DIGITS]}"
@@ -295,14 +295,6 @@ def _features_key(tracks: Sequence[Track], rules: SegmentRules) -> str:
             files.append([track.track_id, place, None, None])
     options = [rules.config.model_dump(mode="json"), rules.which, rules.short_tracks]
     return _hash_json(["log-mel", _FEATURES_VERSION, *options, files])
-
-
-def _require_distinct(tracks: Sequence[Track]) -> None:
-    seen: set[str] = set()
-    for track in tracks:
-        if track.track_id in seen:
-            raise DataError(f"two tracks have the id {track.track_id!r}; give every track an id of its own")
-        seen.add(track.track_id)
 
 
 def _open_kind(folder: Path, kind: str, verify: bool) -> StoredRows:

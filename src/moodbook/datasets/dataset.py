@@ -154,5 +154,18 @@ def tag_set_of(tracks: Iterable[Track]) -> TagSet:
     return TagSet(tuple(sorted({tag for track in tracks for tag in track.tags})))
 
 
+def require_distinct(tracks: Iterable[Track]) -> None:
+    """Find out whether every track has an id of its own.
+
+    Raises:
+        DataError: Two share one.
+    """
+    seen: set[str] = set()
+    for track in tracks:
+        if track.track_id in seen:
+            raise DataError(f"two tracks have the id {track.track_id!r}; give every track an id of its own")
+        seen.add(track.track_id)
+
+
 def _line(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"

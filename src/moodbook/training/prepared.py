@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moodbook.datasets.cache import FeatureCache, SkippedTrack
-from moodbook.datasets.dataset import SPLITS, Dataset, Split, Track
+from moodbook.datasets.dataset import SPLITS, Dataset, Split, Track, require_distinct
 from moodbook.datasets.segmenting import TOO_SHORT
-from moodbook.errors import DataError, TrainingError
+from moodbook.errors import TrainingError
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe
 
@@ -44,9 +43,7 @@ def split_up(dataset: Dataset, splits: Sequence[Split]) -> dict[Split, tuple[Tra
         DataError: Two tracks share an id.
     """
     tracks = {split: dataset.split(split) for split in splits}
-    ids = Counter(track.track_id for of_split in tracks.values() for track in of_split)
-    if twice := [track_id for track_id, times in ids.items() if times > 1]:
-        raise DataError(f"two tracks have the id {twice[0]!r}; give every track an id of its own")
+    require_distinct(track for of_split in tracks.values() for track in of_split)
     if empty := [split for split, of_split in tracks.items() if not of_split]:
         raise TrainingError(
             f"data set '{dataset.name}' has no {' and no '.join(empty)} track. Name the split of every track in the "
