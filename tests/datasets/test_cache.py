@@ -202,16 +202,22 @@ def test_killed_again_and_again_the_result_is_that_of_an_unbroken_build(tmp_path
         write_music(music / f"{number:02d}.wav", 30.0 + number, ["calm"], seed=number)
     (music / "05.wav").write_bytes(b"broken")
     command = [sys.executable, "-c", KILLED, str(music)]
-    subprocess.run([*command, str(tmp_path / "unbroken")], check=True)
+
+    def begun(folder: Path) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen([*command, str(folder)])
+        deadline = time.monotonic() + 30
+        while child.poll() is None and not list(folder.glob("*/rows.*")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return child
+
+    # How long a whole build takes, once it has begun, says when to kill one: processors differ tenfold.
+    child, start = begun(tmp_path / "unbroken"), time.monotonic()
+    assert child.wait() == 0
+    whole = time.monotonic() - start
     died = 0
     for number in range(kills):
-        child = subprocess.Popen([*command, str(tmp_path / "broken")])
-        partial = tmp_path / "broken"
-        deadline = time.monotonic() + 30
-        # Wait for the build to have begun, then a little longer each time.
-        while child.poll() is None and not list(partial.glob("*/rows.*")) and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(0.3 * (number + 1) / kills)
+        child = begun(tmp_path / "broken")
+        time.sleep(whole * (number + 1) / (kills + 1))
         if child.poll() is None:
             child.send_signal(signal.SIGKILL)
         died += child.wait() == -signal.SIGKILL
