@@ -42,7 +42,7 @@ BENCHMARKS = (
     "scaling",
     "install",
 )
-OTHERS = ("audit_power", "load_lists", "similar", "table_2", "training_step")
+OTHERS = ("audit_power", "load_lists", "similar", "table_2", "teacher", "training_step")
 """Slow, or about something else: run when they are named."""
 
 

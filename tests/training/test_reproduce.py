@@ -25,6 +25,7 @@ from moodbook.networks.vqvae import VQVAE
 from moodbook.training import table_2
 from moodbook.training.experiment import Experiment
 from moodbook.training.machine import Machine
+from moodbook.training.outcome import Outcome
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, read_recipe
 from moodbook.training.reproduce import open_experiment, reproduce, train_tagger, train_vqvae
@@ -181,7 +182,7 @@ def test_cached_codes_give_the_scores_of_encoding_again(
     tagger = experiment.step_2(prepared, learned)
     # Each of the nine segments once, and no more however many epochs there are.
     assert sum(encoded) == 9
-    from_codes = experiment.probabilities(prepared, tagger, "validation")
+    from_codes = Outcome(experiment, prepared, tagger).probabilities("validation")
     assert sum(encoded) == 9
     log_mel = experiment.examples(prepared, "validation", labelled=False)
     tagger.network.eval()

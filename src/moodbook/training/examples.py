@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float16, Float32, Int, Int64, Shaped
+from jaxtyping import Bool, Float, Float32, Int, Int64, Shaped
 from torch import Tensor
 
 from moodbook.errors import TrainingError
-from moodbook.training.teacher.hearing import stretch
+from moodbook.training.teacher.lesson import Lesson
 
 SHORT_SEGMENT = 0.5
 """A segment with a smaller share of music is not trained on, unless its track has no other. It still counts, with its
@@ -25,8 +25,8 @@ class Batch:
     Args:
         inputs: Log-mel "batch 128 1024" float32, codes "batch bands 512" int64, or readings of the semantic decoder
             "batch windows semantic_features" float32.
-        targets: "batch tags", 1 where the example's track has the tag, or "batch frames n_mels", what a teacher hears
-            of it (NaN: nothing); None where there is neither.
+        targets: "batch tags", 1 where the example's track has the tag, or what a teacher hears of it, "batch frames
+            n_mels", or says of it, "batch windows embedding" (NaN: nothing); None where there is neither.
     """
 
     inputs: Shaped[Tensor, "batch height width"]
@@ -44,7 +44,7 @@ class Examples:
         tracks: Which track each of `rows` belongs to, counted from 0.
         filled: Share of music in each of `rows`: its weight in the track.
         ground_truth: Tags by track; None where the music is used without labels.
-        teacher: What a teacher hears of every row of the cache, instead of tags.
+        lesson: What a teacher has to tell of every row of the cache, instead of tags.
         whole: The examples before some of a track's were left out; crops are cut from all of the track.
     """
 
@@ -53,7 +53,7 @@ class Examples:
     tracks: Int[np.ndarray, " examples"]
     filled: Float[np.ndarray, " examples"]
     ground_truth: Float32[np.ndarray, "tracks tags"] | None
-    teacher: Float16[np.ndarray, "cached frames n_mels"] | None = None
+    lesson: Lesson | None = None
     whole: Examples | None = None
 
     def __len__(self) -> int:
@@ -71,16 +71,17 @@ class Examples:
             positions: Which examples.
             device: Where the batch goes.
             starts: Where in its track to begin instead of at its own segment: 0 with the first frame, 1 so that the
-                last frame is the last; in [0, 1]. A track of less than one segment stays as it is.
+                last frame is the last; in [0, 1]. A track of less than one segment stays as it is. Where a lesson can
+                be cut at some frames only, the last of them before it counts.
         """
         first_frames = self._first_frames(positions, starts)
         rows = torch.from_numpy(np.stack([_stretch(self.inputs, frame) for frame in first_frames])).to(device)
         targets = None
         if self.ground_truth is not None:
             targets = torch.from_numpy(self.ground_truth[self.tracks[positions]]).to(device)
-        elif self.teacher is not None:
-            heard = np.stack([stretch(self.teacher, frame) for frame in first_frames])
-            targets = torch.from_numpy(heard).to(device).float()
+        elif self.lesson is not None:
+            told = np.stack([self.lesson.stretch(frame) for frame in first_frames])
+            targets = torch.from_numpy(told).to(device).float()
         return Batch(rows.float() if rows.is_floating_point() else rows.long(), targets)
 
     def to_learn_from(self) -> Examples:
@@ -147,13 +148,14 @@ class Examples:
     ) -> list[int]:
         """Give the first frame of each example, counted from the first row of the cache."""
         width = self.inputs.shape[2]
+        grid = 1 if self.lesson is None else self.lesson.grid
         if starts is None:
             return [int(row) * width for row in self.rows[positions]]
         frames = []
         for track, start in zip(self.tracks[positions].tolist(), starts.tolist(), strict=True):
             first, segments = self._extents[track]
             choices = max(0, int(segments * width) - width)
-            frames.append(first * width + int(start * choices))
+            frames.append(first * width + int(start * choices) // grid * grid)
         return frames
 
 

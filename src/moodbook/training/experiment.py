@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Bool, Int
 
 from moodbook.datasets.cache import SkippedTrack
 from moodbook.datasets.dataset import Dataset, Split, Track
 from moodbook.datasets.registry import open_dataset
 from moodbook.errors import DataError, TrainingError
-from moodbook.model.embedding import Embedding, fit_embedding
 from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
 from moodbook.networks.tagger import TaggingNetwork
-from moodbook.training.cached import Cached, cache_segments, encode_statistics, statistics_of
+from moodbook.training.cached import Cached, cache_segments
 from moodbook.training.calibration import fit_scaling, fold_in
 from moodbook.training.examples import Examples
 from moodbook.training.folds import HeldOut, become_mean, folds_of, join
@@ -37,7 +36,7 @@ from moodbook.training.given import (
 from moodbook.training.loop import finished, train_step
 from moodbook.training.machine import Machine, resolve_precision
 from moodbook.training.prepared import Prepared, prepare, split_up
-from moodbook.training.presence import MUSIC_SEGMENTS, PresenceLearner, PresenceReport, require_music, sampled
+from moodbook.training.presence import require_music
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe, StepConfig
 from moodbook.training.run_folder import CACHE, METRICS, START, STEP_1, STEP_2, MetricsLog, begin_run, require_place
@@ -45,12 +44,10 @@ from moodbook.training.step import Plan, StepSummary
 from moodbook.training.tagger import (
     LearnedTagger,
     Step2,
-    popularity,
-    predict,
     require_measurable,
     segment_logits,
 )
-from moodbook.training.teacher.hearing import TeacherHearing
+from moodbook.training.teacher.lesson import prepare_lesson
 from moodbook.training.teacher.teacher import Teacher
 from moodbook.training.vqvae import Step1
 
@@ -224,7 +221,17 @@ class Experiment:
         if dials.segments_a_track:
             train, validation = (examples.at_most(dials.segments_a_track) for examples in (train, validation))
         if dials.teacher is not None:
-            train, validation = self._taught(prepared, train, validation)
+            lesson = prepare_lesson(
+                dials.teacher,
+                prepared.features,
+                [track for of_split in prepared.tracks.values() for track in of_split],
+                self._cache,
+                self.machine,
+                plan.precision,
+                self.display,
+                heard_anew=dials.augment,
+            )
+            train, validation = replace(train, lesson=lesson), replace(validation, lesson=lesson)
         start = self._start if self._start_recipe is None else self._first(self._start_recipe)
         weights = None if start is None else start.weights
         step = Step1(self.recipe.vqvae, self.recipe.seed, train, validation, dials, weights)
@@ -269,7 +276,7 @@ class Experiment:
             networks.append(network)
             summaries.append(summary)
             if recipe.step_2.calibrate or recipe.step_2.folds > 1:
-                examples = self._inputs(here, "validation", cached)
+                examples = self.inputs(here, "validation", cached)
                 logits = segment_logits(network, examples, self.machine, recipe.step_2.batch_size, "float32")
                 held_out.append(HeldOut(fold.held_out, examples, logits))
         network, said = networks[0], join(held_out) if held_out else None
@@ -297,8 +304,8 @@ class Experiment:
             recipe.network,
             len(self.dataset.tags),
             recipe.seed,
-            self._inputs(prepared, "train", cached),
-            self._inputs(prepared, "validation", cached),
+            self.inputs(prepared, "train", cached),
+            self.inputs(prepared, "validation", cached),
             recipe.step_2.batch_size,
             None if learned is None else learned.weights,
             recipe.step_2.update_vqvae,
@@ -308,78 +315,6 @@ class Experiment:
         summary = train_step(step, plan, self.machine, metrics, self.display)
         step.network.to(self.machine.device)
         return step.network, summary
-
-    def held_out(
-        self, prepared: Prepared, tagger: LearnedTagger | None
-    ) -> tuple[tuple[Track, ...], Float32[np.ndarray, "tracks tags"]]:
-        """Score the tracks that thresholds may be fitted on: the validation split, or every track of the folds."""
-        if tagger is None or tagger.held_out is None or len(tagger.summaries) == 1:
-            return prepared.tracks["validation"], self.probabilities(prepared, tagger, "validation")
-        return tagger.held_out.tracks, tagger.held_out.probabilities()
-
-    def probabilities(
-        self, prepared: Prepared, tagger: LearnedTagger | None, split: Split
-    ) -> Float32[np.ndarray, "tracks tags"]:
-        """Score the tracks of a split; without a tagger by popularity."""
-        tracks = prepared.tracks[split]
-        if tagger is None:
-            return np.tile(popularity(self.ground_truth(prepared, "train")), (len(tracks), 1))
-        examples = self._inputs(prepared, split, tagger.cached)
-        self.display.begin(f"scoring {len(tracks)} {split} tracks", total=len(examples))
-        batch_size = self.recipe.step_2.batch_size
-        scores = predict(tagger.network, examples, len(tracks), self.machine, batch_size, self.display.advance)
-        self.display.end()
-        return scores
-
-    def embedding(self, prepared: Prepared, tagger: LearnedTagger | None) -> Embedding | None:
-        """Fit the embedding of tracks to the training segments.
-
-        None for a system without codes, and for one whose codebook has collapsed, so that every segment is alike.
-        """
-        if tagger is None or tagger.network.vqvae is None:
-            return None
-        rows = self.examples(prepared, "train", labelled=False).to_learn_from().rows
-        vqvae = tagger.network.vqvae.eval()
-        if tagger.cached is not None:
-            statistics = statistics_of(vqvae, np.asarray(tagger.cached.codes.codes[rows]))
-        else:
-            size = self.recipe.step_2.batch_size
-            batches = [prepared.features.log_mel[rows[start : start + size]] for start in range(0, len(rows), size)]
-            statistics = np.concatenate([encode_statistics(vqvae, batch, self.machine.device) for batch in batches])
-        embedding = fit_embedding(statistics)
-        return embedding if embedding.projection.shape[1] else None
-
-    def presence(
-        self, prepared: Prepared, tagger: LearnedTagger | None
-    ) -> tuple[Presence, PresenceReport | None] | None:
-        """Learn what is no music; None where the recipe does not ask for it.
-
-        What a model has learned about its own codes holds for every classifier on them: it is taken over, without a
-        report.
-
-        Raises:
-            TrainingError: There are too few segments of one kind.
-            DataError: The speech is not here.
-        """
-        if (lent := self._lent_presence) is not None:
-            self.display.note("telling music from noise and speech as the model does whose VQ-VAE it is")
-            return lent, None
-        recipe, speech = self.recipe.presence, self.speech
-        if recipe is None or speech is None or tagger is None or tagger.network.vqvae is None:
-            return None
-        vqvae = tagger.network.vqvae.eval()
-        train, validation = (
-            np.concatenate([sampled(log_mel, rows, MUSIC_SEGMENTS, self.recipe.seed) for log_mel, rows in of_split])
-            for of_split in self._music(prepared)
-        )
-        self.display.note("telling music from noise and speech")
-        learner = PresenceLearner(
-            lambda log_mel: encode_statistics(vqvae, log_mel, self.machine.device),
-            self.recipe.features,
-            self.recipe.seed,
-            self.recipe.step_2.batch_size,
-        )
-        return learner.learn(train, validation, speech.split("train"), speech.split("validation"), recipe.refused_music)
 
     def require_other_data(self) -> None:
         """Find out before hours are spent whether the data sets are here that `presence` will learn from.
@@ -399,15 +334,16 @@ class Experiment:
             TrainingError: There is too little.
         """
         if self.speech is not None:
-            require_music(*(sum(len(rows) for _, rows in of_split) for of_split in self._music(prepared)))
+            require_music(*(sum(len(rows) for _, rows in of_split) for of_split in self.music(prepared)))
 
     @property
-    def _lent_presence(self) -> Presence | None:
+    def lent_presence(self) -> Presence | None:
+        """What the model whose VQ-VAE is used here has learned of what is no music: it holds for this run, too."""
         if self.recipe.presence is None or self._given is None or self.recipe.step_2.update_vqvae:
             return None
         return None if self._given.model is None else self._given.model.presence
 
-    def _music(self, prepared: Prepared) -> list[list[tuple[np.ndarray, Int[np.ndarray, " rows"]]]]:
+    def music(self, prepared: Prepared) -> list[list[tuple[np.ndarray, Int[np.ndarray, " rows"]]]]:
         """Give, for train and validation, the features of each data set at hand and the rows of its whole segments."""
 
         def of(source: Experiment, there: Prepared, split: Split) -> tuple[np.ndarray, Int[np.ndarray, " rows"]]:
@@ -421,7 +357,7 @@ class Experiment:
     def speech(self) -> Dataset | None:
         """The speech that `presence` will learn from; None where it learns nothing: it is not wanted, or lent."""
         recipe = self.recipe.presence
-        if recipe is None or self._lent_presence is not None:
+        if recipe is None or self.lent_presence is not None:
             return None
         return open_dataset(recipe.speech, seed=self.recipe.seed)
 
@@ -453,16 +389,8 @@ class Experiment:
         self.unreadable |= dict.fromkeys(prepared.unreadable)
         return other, prepared
 
-    def _taught(self, prepared: Prepared, train: Examples, validation: Examples) -> tuple[Examples, Examples]:
-        """Give the same segments with what the teacher hears of them."""
-        features = prepared.features
-        tracks = [track for of_split in prepared.tracks.values() for track in of_split]
-        self.display.begin(f"the teacher hears {len(features)} segments", total=len(features))
-        hearing = TeacherHearing.build(features, tracks, self._cache, lambda done, _: self.display.advance(done))
-        self.display.end()
-        return replace(train, teacher=hearing.log_mel), replace(validation, teacher=hearing.log_mel)
-
-    def _inputs(self, prepared: Prepared, split: Split, cached: Cached | None) -> Examples:
+    def inputs(self, prepared: Prepared, split: Split, cached: Cached | None) -> Examples:
+        """Give the segments of a split with their tags, as the classifier hears them: log-mel, or what is cached."""
         examples = self.examples(prepared, split, labelled=True)
         return examples if cached is None else examples.with_inputs(cached.inputs)
 

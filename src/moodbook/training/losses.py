@@ -56,9 +56,11 @@ class ReconstructionLoss(StepLoss):
 
     Args:
         vqvae: The VQ-VAE that learns.
-        teacher: Says what the semantic decoder is to read; None without one.
+        teacher: Says what the semantic decoder is to read, of what it hears; `nn.Identity()` where it has said so
+            already; None without one.
         teacher_weight: Weight of the semantic decoder's error.
-        augment: Whether to learn from mixed and equalised music (`moodbook.training.augment`) while training.
+        augment: Whether to learn from mixed and equalised music (`moodbook.training.augment`) while training, which a
+            teacher has to hear.
         averages: Watches the latents of what is learned from, where the codebook follows averages.
         harmony_weight: Weight of the error in reading harmony; 0: it is not read.
 
@@ -71,7 +73,7 @@ class ReconstructionLoss(StepLoss):
     def __init__(
         self,
         vqvae: VQVAE,
-        teacher: Teacher | None = None,
+        teacher: Teacher | nn.Identity | None = None,
         teacher_weight: float = 1.0,
         augment: bool = False,
         averages: CodebookAverages | None = None,
@@ -88,22 +90,22 @@ class ReconstructionLoss(StepLoss):
     def forward(
         self,
         log_mel: Float32[Tensor, "batch n_mels frames"],
-        hearing: Float32[Tensor, "batch heard_frames heard_mels"] | None = None,
+        lesson: Float32[Tensor, "batch places numbers"] | None = None,
     ) -> Losses:
         """Measure the losses of a batch of segments.
 
         Args:
             log_mel: The segments.
-            hearing: What the teacher hears of them.
+            lesson: What the teacher hears of them, or has said of them.
 
         Raises:
-            TrainingError: There is a teacher, and it hears nothing.
+            TrainingError: There is a teacher, and no lesson.
         """
         if self._augment and self.training:
             changes = draw_changes(len(log_mel), log_mel.device)
             with torch.no_grad(), torch.autocast(log_mel.device.type, enabled=False):
                 log_mel = change_log_mel(log_mel, changes)
-                hearing = None if hearing is None else change_hearing(hearing, changes)
+                lesson = None if lesson is None else change_hearing(lesson, changes)
         output = self.network(log_mel)
         if self.averages is not None and self.training:
             self.averages.observe(output.latents, output.codes)
@@ -123,9 +125,9 @@ class ReconstructionLoss(StepLoss):
             parts["harmony"] = teacher_error(of_harmony, self.harmony(log_mel))
             total = total + self._harmony_weight * parts["harmony"]
         if self.teacher is not None:
-            if hearing is None or told is None:
+            if lesson is None or told is None:
                 raise TrainingError("a teacher wants to hear the music and a VQ-VAE with a semantic decoder to teach")
-            parts["teacher"] = teacher_error(told, self.teacher(hearing))
+            parts["teacher"] = teacher_error(told, self.teacher(lesson))
             total = total + self._teacher_weight * parts["teacher"]
         return Losses(total, parts, output.codes)
 

@@ -23,11 +23,10 @@ from moodbook.model.presence import Presence
 from moodbook.networks.config import PopularityConfig
 from moodbook.tags import TagSet
 from moodbook.training.checkpoint import write_json, write_text
-from moodbook.training.codebook import CodebookReport, measure_codebook
 from moodbook.training.experiment import Experiment
 from moodbook.training.given import LearnedVQVAE, credit_music
 from moodbook.training.machine import Machine, tuned_processor
-from moodbook.training.prepared import Prepared
+from moodbook.training.outcome import Outcome
 from moodbook.training.progress import Display
 from moodbook.training.recipe import Recipe
 from moodbook.training.report import Report, calibration_interval, score_intervals
@@ -118,10 +117,11 @@ def reproduce(
         if not isinstance(recipe.classifier, PopularityConfig):
             learned = experiment.step_1(prepared) if recipe.vqvae is not None else None
             tagger = experiment.step_2(prepared, learned)
-        held_out, held_out_scores = experiment.held_out(prepared, tagger)
-        scores = experiment.probabilities(prepared, tagger, "test")
-        learned_presence = experiment.presence(prepared, tagger)
-        codebook = _codebook(experiment, prepared, tagger)
+        outcome = Outcome(experiment, prepared, tagger)
+        held_out, held_out_scores = outcome.held_out()
+        scores = outcome.probabilities("test")
+        learned_presence = outcome.presence()
+        codebook = outcome.codebook()
     if experiment.machine.is_main:
         # Always anew: what an earlier run wrote may be the scores of other weights.
         for split, tracks, said in (
@@ -162,7 +162,7 @@ def reproduce(
     )
     if experiment.machine.is_main:
         presence = None if learned_presence is None else learned_presence[0]
-        _write(experiment, prepared, tagger, thresholds, presence, learned, report)
+        _write(outcome, thresholds, presence, learned, report)
     experiment.machine.wait()
     return report
 
@@ -291,14 +291,6 @@ def _thresholds(
     return clear_of_scores(fitted, probabilities, tags)
 
 
-def _codebook(experiment: Experiment, prepared: Prepared, tagger: LearnedTagger | None) -> CodebookReport | None:
-    """Measure the codebook on validation music; where the VQ-VAE has learned on, its decoder is of another time."""
-    if tagger is None or tagger.network.vqvae is None or not tagger.network.vqvae.fixed:
-        return None
-    examples = experiment.examples(prepared, "validation", labelled=False)
-    return measure_codebook(tagger.network.vqvae, examples, experiment.recipe.step_2.batch_size, experiment.machine)
-
-
 def _groups(tracks: Sequence[Track]) -> list[str] | None:
     """Name what each track must be drawn with; None where every track is on its own."""
     if all(track.group is None for track in tracks):
@@ -345,18 +337,19 @@ def _credits(experiment: Experiment, learned: LearnedVQVAE | None, presence_lear
 
 
 def _write(
-    experiment: Experiment,
-    prepared: Prepared,
-    tagger: LearnedTagger | None,
+    outcome: Outcome,
     thresholds: Mapping[str, float],
     presence: Presence | None,
     learned: LearnedVQVAE | None,
     report: Report,
 ) -> None:
+    experiment, tagger = outcome.experiment, outcome.tagger
     folder, recipe, dataset = experiment.folder, experiment.recipe, experiment.dataset
     write_json(folder / THRESHOLDS, thresholds)
     if tagger is None:
-        most_frequent = dataset.tags.names[int(np.argmax(popularity(experiment.ground_truth(prepared, "train"))))]
+        most_frequent = dataset.tags.names[
+            int(np.argmax(popularity(experiment.ground_truth(outcome.prepared, "train"))))
+        ]
         weights: Mapping[str, np.ndarray] = popularity_weights(dataset.tags, most_frequent)
     else:
         weights = {name: value.cpu().numpy() for name, value in tagger.network.state_dict().items()}
@@ -383,7 +376,7 @@ def _write(
         tags=dataset.tags,
         thresholds=thresholds,
         features=recipe.features,
-        embedding=experiment.embedding(prepared, tagger),
+        embedding=outcome.embedding(),
         presence=presence,
         storage=recipe.storage,
         card=Card(

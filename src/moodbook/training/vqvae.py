@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from moodbook.networks.config import VQVAEConfig
 from moodbook.networks.vqvae import VQVAE
@@ -35,8 +35,9 @@ class Step1(TrainingStep):
     Args:
         config: The VQ-VAE to train.
         seed: The recipe's seed; it fixes the initial weights.
-        train: Segments of the training tracks.
-        validation: Segments of the validation tracks.
+        train: Segments of the training tracks; with a teacher, what it hears of them where the recipe augments, what
+            it says of them otherwise.
+        validation: Segments of the validation tracks, alike.
         dials: What the recipe says of this step.
         start: The weights from which it learns on; None: random ones.
 
@@ -69,7 +70,9 @@ class Step1(TrainingStep):
         if dials.codebook == "averages":
             self.network.quantizer.codebook.requires_grad_(False)
             averages = CodebookAverages(config)
-        teacher = None if dials.teacher is None else Teacher.load(dials.teacher)
+        teacher: Teacher | nn.Identity | None = None
+        if dials.teacher is not None:
+            teacher = Teacher.load(dials.teacher) if dials.augment else nn.Identity()
         self.watched = "reconstruction" if teacher is None else "teacher"
         self.loss = ReconstructionLoss(
             self.network, teacher, dials.teacher_weight, dials.augment, averages, dials.harmony_weight

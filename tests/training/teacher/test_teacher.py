@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -24,6 +25,7 @@ from moodbook.networks.config import SemanticConfig, VQVAEConfig
 from moodbook.networks.geometry import WINDOWS
 from moodbook.tags import TagSet
 from moodbook.training import experiment as experiment_module
+from moodbook.training.examples import Examples
 from moodbook.training.experiment import Experiment
 from moodbook.training.losses import ReconstructionLoss
 from moodbook.training.machine import Machine
@@ -34,9 +36,10 @@ from moodbook.training.run_folder import CACHE
 from moodbook.training.step import read_weights
 from moodbook.training.teacher import musicnn
 from moodbook.training.teacher import teacher as teacher_module
-from moodbook.training.teacher.hearing import FRAMES_A_FRAME, ROW_FRAMES, TeacherHearing, stretch
+from moodbook.training.teacher.hearing import FRAMES_A_FRAME, ROW_FRAMES, TeacherHearing
 from moodbook.training.teacher.musicnn import MusiCNN, musicnn_log_mel
-from moodbook.training.teacher.names import EMBEDDING, NETWORKS
+from moodbook.training.teacher.names import EMBEDDING, NETWORKS, TeacherName
+from moodbook.training.teacher.sayings import TeacherSayings
 from moodbook.training.teacher.teacher import Teacher, teacher_error
 
 KERNELS = [(7, 38, 204), (7, 67, 204), (128, 1, 51), (64, 1, 51), (32, 1, 51), (7, 561, 64), (7, 64, 64), (7, 64, 64)]
@@ -184,10 +187,66 @@ def test_a_stretch_goes_on_in_the_next_row() -> None:
     track = np.arange(3 * 1486, dtype=np.float16) % 1000
     starts = [round(row * 1024 * FRAMES_A_FRAME) for row in range(2)]
     rows = np.stack([track[start : start + ROW_FRAMES] for start in starts])[:, :, None].repeat(musicnn.N_MELS, 2)
-    np.testing.assert_array_equal(stretch(rows, 1024), rows[1])
+    hearing = TeacherHearing(Path(), "", rows)
+    np.testing.assert_array_equal(hearing.stretch(1024), rows[1])
     for first in (1, 500, 1023):
         begin = round(first * FRAMES_A_FRAME)
-        np.testing.assert_array_equal(stretch(rows, first)[:, 1], track[begin : begin + ROW_FRAMES])
+        np.testing.assert_array_equal(hearing.stretch(first)[:, 1], track[begin : begin + ROW_FRAMES])
+
+
+def test_what_it_says_is_computed_once_and_goes_on_where_it_stopped(
+    six_seconds: Dataset, features: FeatureCache, tmp_path: Path, small_teacher: CheapTeacher, machine: Machine
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    def says(folder: str, teacher: TeacherName = "musicnn", **more: Any) -> TeacherSayings:
+        return TeacherSayings.build(hearing, teacher, tmp_path / folder, machine, "float32", **more)
+
+    hearing = TeacherHearing.build(features, six_seconds.tracks, tmp_path)
+    whole = says("whole").windows
+    assert whole.shape == (12, WINDOWS, EMBEDDING)
+    directly = Teacher(small_teacher)(torch.from_numpy(np.array(hearing.log_mel))).numpy()
+    assert np.isnan(whole[:, 2:]).all()  # Six seconds are two windows.
+    np.testing.assert_array_equal(whole, directly.astype(np.float16))
+    with pytest.raises(KeyboardInterrupt):
+        says("stopped", progress=stop)
+    small_teacher.heard.clear()
+    resumed = says("stopped")
+    assert small_teacher.heard == [4 * WINDOWS]
+    np.testing.assert_array_equal(whole, resumed.windows)
+    says("stopped")
+    assert small_teacher.heard == [4 * WINDOWS]
+    both = says("stopped", "two-musicnn")
+    assert both.windows.shape == (12, WINDOWS, 2 * EMBEDDING)
+
+
+def test_a_stretch_of_sayings_begins_with_a_window() -> None:
+    windows = np.arange(3 * WINDOWS, dtype=np.float16).reshape(3, WINDOWS, 1)
+    sayings = TeacherSayings(Path(), windows)
+    assert sayings.grid == 128
+    assert sayings.stretch(1024)[:, 0].tolist() == list(range(8, 16))
+    assert sayings.stretch(1024 + 3 * 128)[:, 0].tolist() == list(range(11, 19))
+
+
+def test_music_and_sayings_are_cut_alike() -> None:
+    rows, width, windows = 3, 1024, np.arange(3 * WINDOWS, dtype=np.float16).reshape(3, WINDOWS, 1)
+    inputs = np.arange(rows * width, dtype=np.float32).reshape(rows, 1, width)
+    examples = Examples(
+        inputs=inputs,
+        rows=np.arange(rows),
+        tracks=np.zeros(rows, dtype=np.int64),
+        filled=np.array([1.0, 1.0, 0.5]),
+        ground_truth=None,
+        lesson=TeacherSayings(Path(), windows),
+    )
+    starts = np.array([0.0, 0.3, 0.62, 1.0])
+    batch = examples.batch(np.zeros(4, dtype=np.int64), torch.device("cpu"), starts)
+    assert batch.targets is not None
+    # Half a segment of the third row: 1536 frames in which to begin, every 128 of them.
+    assert batch.inputs[:, 0, 0].tolist() == [0.0, 384.0, 896.0, 1536.0]
+    assert (batch.targets[:, 0, 0] * 128).tolist() == batch.inputs[:, 0, 0].tolist()
 
 
 def test_it_says_nothing_of_windows_without_music(small_teacher: CheapTeacher) -> None:
@@ -242,11 +301,11 @@ def test_the_teacher_teaches_the_encoder_and_not_the_codebook() -> None:
         loss(log_mel)
 
 
-def taught(narrow: Callable[..., Recipe]) -> Recipe:
+def taught(narrow: Callable[..., Recipe], augment: bool = True) -> Recipe:
     recipe = narrow("fixed-cnn", data={"segments": "all"})
     assert recipe.step_1 is not None
     step_1 = recipe.step_1.model_copy(
-        update={"teacher": "musicnn", "random_crops": True, "augment": True, "schedule": "cosine", "max_epochs": 3}
+        update={"teacher": "musicnn", "random_crops": True, "augment": augment, "schedule": "cosine", "max_epochs": 3}
     )
     assert recipe.vqvae is not None
     vqvae = recipe.vqvae.model_copy(update={"semantic_width": 8})
@@ -262,6 +321,24 @@ def test_a_taught_run_reports_the_teacher_and_keeps_what_it_taught(
     names = read_weights(tmp_path / "run" / "step-1").tensors.keys()
     assert "semantic.output.weight" in names
     assert not any("teacher" in name for name in names)
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_a_teacher_hears_anew_only_what_is_changed(
+    augment: bool,
+    six_seconds: Dataset,
+    narrow: Callable[..., Recipe],
+    small_teacher: CheapTeacher,
+    tmp_path: Path,
+    machine: Machine,
+) -> None:
+    report = reproduce(taught(narrow, augment), six_seconds, tmp_path / "run")
+    segments = sum(small_teacher.heard) // WINDOWS
+    cached = FeatureCache.build(
+        [track for track in six_seconds.tracks if track.split != "test"], tmp_path, DEFAULT_FEATURES, segments="all"
+    )
+    assert report.steps[0].epochs == 3
+    assert segments >= 3 * len(cached) if augment else segments == len(six_seconds.tracks)
 
 
 def test_two_teachers_are_told_and_credited(

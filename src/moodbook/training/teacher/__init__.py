@@ -5,6 +5,8 @@
     musicnn.py          such a network, and the log-mel it hears
     hearing.py          what it hears of each segment, computed once and cached
     teacher.py          what it says of it
+    sayings.py          the same, said once and cached
+    lesson.py           which of the two a step 1 learns from
     harmony.py          what is said of pitch, by counting
 
 Nothing of it is needed to tag music, and none of its weights are in a model that was trained with it.

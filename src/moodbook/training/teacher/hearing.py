@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import soxr
@@ -44,10 +45,14 @@ class TeacherHearing:
 
     Attributes:
         folder: Where it lies.
+        key: Of what it is: the segments and how they are heard.
         log_mel: A read-only memory map; NaN behind the end of a track.
     """
 
+    grid: ClassVar[int] = 1
+
     folder: Path
+    key: str
     log_mel: Float16[np.ndarray, "rows 1488 96"]
 
     @classmethod
@@ -76,22 +81,20 @@ class TeacherHearing:
         layout = Layout(key, (ROW_FRAMES, N_MELS), np.dtype("<f2"))
         by_id = {track.track_id: track for track in tracks}
         stored = stored_rows(place, key, lambda: _compute(features, by_id, place, layout, progress))
-        return cls(place, stored.rows)
+        return cls(place, key, stored.rows)
 
+    def stretch(self, first_frame: int) -> Float16[np.ndarray, "1488 96"]:
+        """Cut what the teacher hears of a stretch of music as long as a segment.
 
-def stretch(hearing: Float16[np.ndarray, "rows 1488 96"], first_frame: int) -> Float16[np.ndarray, "1488 96"]:
-    """Cut what the teacher hears of a stretch of music as long as a segment.
-
-    Args:
-        hearing: The rows of every segment.
-        first_frame: Frame of the features with which the stretch begins, counted from the first row.
-    """
-    row, offset = divmod(first_frame, SEGMENT_FRAMES)
-    if not offset:
-        return np.asarray(hearing[row])
-    start = round(offset * FRAMES_A_FRAME)
-    own = round(SEGMENT_FRAMES * FRAMES_A_FRAME) - start
-    return np.concatenate([hearing[row, start : start + own], hearing[row + 1, : ROW_FRAMES - own]])
+        Args:
+            first_frame: Frame of the features with which the stretch begins, counted from the first row.
+        """
+        row, offset = divmod(first_frame, SEGMENT_FRAMES)
+        if not offset:
+            return np.asarray(self.log_mel[row])
+        start = round(offset * FRAMES_A_FRAME)
+        own = round(SEGMENT_FRAMES * FRAMES_A_FRAME) - start
+        return np.concatenate([self.log_mel[row, start : start + own], self.log_mel[row + 1, : ROW_FRAMES - own]])
 
 
 def hear_track(path: Path, segments: int) -> Float16[np.ndarray, "segments 1488 96"]:
