@@ -6,7 +6,7 @@ saves passes over maps of 50 MB a batch and changes no more than rounding.
 
 The five convolutions of the front see one channel. Each is a product of matrices: a block of neighbouring places on the
 axis along which its kernel moves, all at once, by a banded matrix that holds the kernel once for each place. That costs
-a quarter more products than there are and is twice as fast, for a processor multiplies large matrices best.
+up to a quarter more products, and in bfloat16 less time (`benchmarks/teacher.py`).
 
 Source:
     J. Pons and X. Serra: musicnn: Pre-trained convolutional neural networks for music audio tagging, 2019. Weights of
@@ -48,7 +48,7 @@ _TIMBRAL, _TEMPORAL, _MIDDLE = (0, 1), (2, 3, 4), (5, 6, 7)
 """Numbers of its convolutions, in the order in which they were made; batch norm has the next number each."""
 _TIMBRAL_FRAMES = 7
 _BANDS_A_BLOCK, _FRAMES_A_BLOCK = 10, 16
-"""Places that the timbral and the temporal convolutions compute at once; the fastest of those tried."""
+"""Places that the timbral and the temporal convolutions compute at once: the fastest of those tried in bfloat16."""
 
 
 def find_weights(model: str) -> Path:

@@ -1,7 +1,7 @@
 """What the teacher says of each window, computed once a track and kept on disk: step 1 does not ask it again.
 
-The teacher is three quarters of what an epoch of step 1 costs, and of the same music it says the same. So a stretch
-that begins anywhere in a track begins with a window here, every 2.97 s. Music that is changed before it is learned from
+Half of what an epoch of step 1 costs is the teacher, and of the same music it says the same. So a stretch that begins
+anywhere in a track begins with a window here, every 2.97 s. Music that is changed before it is learned from
 (`moodbook.training.augment`) has to be heard each time.
 """
 
