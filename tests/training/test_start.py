@@ -86,6 +86,23 @@ def test_the_card_credits_what_step_1_learned_on_from(
     )
 
 
+def test_a_finished_step_1_is_gone_on_with_when_what_it_began_with_is_gone(
+    small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe, cache = narrow("fixed-cnn"), tmp_path / "cache"
+    train_vqvae(recipe, small_set, tmp_path / "first", cache=cache)
+    on = learning_on(recipe, start=str(tmp_path / "first"))
+    train_vqvae(on, small_set, tmp_path / "on", cache=cache)
+    (tmp_path / "first").rename(tmp_path / "gone")
+    reproduce(on, small_set, tmp_path / "on", cache=cache, resume=True)
+    assert read_bundle(tmp_path / "on" / "bundle").config.card.name == "on"
+
+    # Until it is finished, what it begins with is wanted.
+    (tmp_path / "on" / STEP_1 / "step.json").unlink()
+    with pytest.raises(TrainingError, match="first' holds no finished step 1"):
+        train_vqvae(on, small_set, tmp_path / "on", cache=cache, resume=True)
+
+
 def test_a_recipe_can_have_the_step_1_of_another_come_first(
     small_set: Dataset, narrow: Callable[..., Recipe], tmp_path: Path
 ) -> None:

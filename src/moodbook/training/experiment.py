@@ -31,6 +31,7 @@ from moodbook.training.given import (
     open_vqvae,
     read_start_recipe,
     read_step,
+    recorded_start,
     rounded,
 )
 from moodbook.training.loop import finished, train_step
@@ -95,7 +96,9 @@ class Experiment:
         self._metrics = MetricsLog(folder / METRICS)
         given = recipe.pretrained if vqvae is None else vqvae
         self._given = None if given is None else open_vqvae(recipe, given)
-        self._start = open_start(recipe) if self._given is None else None
+        recorded = recorded_start(folder) if self._given is None else None
+        self._start = open_start(recipe) if self._given is None and recorded is None else None
+        self._start_sha256 = recorded if self._start is None else self._start.sha256
         self._start_recipe = read_start_recipe(recipe) if self._given is None else None
         self.identity = self._identity()
         if machine.is_main:
@@ -417,7 +420,7 @@ class Experiment:
             "recipe": self.recipe.model_dump(mode="json"),
             "data_sha256": self.dataset.sha256,
             "vqvae_sha256": None if self._given is None else self._given.sha256,
-            **({} if self._start is None else {"start_sha256": self._start.sha256}),
+            **({} if self._start_sha256 is None else {"start_sha256": self._start_sha256}),
             **({} if self._start_recipe is None else {"start_recipe": self._start_recipe.model_dump(mode="json")}),
             "precision": {
                 name: resolve_precision(step.precision, self.machine.device)

@@ -180,6 +180,21 @@ def open_start(recipe: Recipe) -> LearnedVQVAE | None:
     return open_vqvae(recipe.model_copy(update={"vqvae": vqvae}), given)
 
 
+def recorded_start(given: str | Path) -> str | None:
+    """Give the hash of what the finished step 1 of a folder, or of that of a run, has learned on from.
+
+    What it was may be gone by then: nothing wants it any more.
+
+    Returns:
+        SHA-256; None where no step 1 is finished, or it began anew.
+
+    Raises:
+        TrainingError: The record of the step is damaged.
+    """
+    summary = read_summary(_step_folder(given))
+    return None if summary is None else summary.identity.get("start_sha256")
+
+
 def read_start_recipe(recipe: Recipe) -> Recipe | None:
     """Read the recipe whose step 1 comes before that of another; None where none does.
 
