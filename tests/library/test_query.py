@@ -73,6 +73,8 @@ def test_what_a_query_means(text: str, query: Query) -> None:
         ("calm and epci>0.5", 9, "Did you mean epic?"),
         ("lenght<5", 0, "Did you mean length?"),
         ("xyzzy", 0, "there is no tag 'xyzzy'. The tags: calm, dark,"),
+        ("epic and gloomy", 9, "there is no tag 'gloomy'. Did you mean dark?"),
+        ("soothing", 0, "there is no tag 'soothing'. The tags: calm, dark,"),
         ("calm dark", 5, "expected ',', 'and' or 'or' before 'dark'"),
         ("calm and", 8, "the query ends here; expected a tag"),
         ("calm,", 5, "the query ends here; expected a tag"),

@@ -54,7 +54,12 @@ def write(
         float | None, typer.Option(min=0, max=1, metavar="P", help="The words with at least this probability.")
     ] = None,
     words: Annotated[
-        Path | None, path_option(metavar="FILE", help='Your words for the model\'s: TOML lines, dark = "gloomy".')
+        Path | None,
+        path_option(
+            metavar="FILE",
+            help='Your words for the model\'s: TOML lines, dark = "gloomy". Or a vocabulary by name: allmusic '
+            "(moods that players show), mediaeval (tags of the task).",
+        ),
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Add to the moods that files have.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the moods that files have.")] = False,
@@ -100,6 +105,7 @@ def write(
     Examples:
       moodbook write ~/Music
       moodbook write album/ --top 3 --words mine.toml
+      moodbook write ~/Music --words allmusic    # calming becomes soothing ...
       moodbook write ~/Music --model mine        # words of your own, see personal
       moodbook write ~/Music --plan moods.json   # look at it, then
       moodbook write --apply moods.json --yes

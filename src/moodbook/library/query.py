@@ -24,6 +24,7 @@ from typing import Literal, NoReturn, TypeAlias, cast
 
 from moodbook.errors import QueryError
 from moodbook.tags import TagSet
+from moodbook.vocabularies import meant
 
 Comparison = Literal[">", ">=", "<", "<=", "=", "!="]
 TextField = Literal["path", "artist", "title", "album", "mood"]
@@ -248,7 +249,8 @@ class _Parser:
         if found is not None:
             return found
         words = [*self._by_name, LENGTH, *TEXT_FIELDS]
-        near = difflib.get_close_matches(name.text.casefold(), words, n=1)
+        synonym = meant(name.text.casefold())
+        near = [synonym] if synonym in self._by_name else difflib.get_close_matches(name.text.casefold(), words, n=1)
         guess = f" Did you mean {self._by_name.get(near[0], near[0])}?" if near else ""
         self._fail(name, f"there is no tag {name.text!r}.{guess} The tags: {', '.join(self._tags)}.")
 

@@ -97,6 +97,15 @@ class TestWords:
         path.write_text('dark = "gloomy "\n"calm" = ""\n', encoding="utf-8")
         assert read_words(path, ("calm", "dark")) == {"dark": "gloomy", "calm": ""}
 
+    def test_a_vocabulary_by_name(self) -> None:
+        assert read_words(Path("mediaeval"), ("calming", "dark", "driving")) == {
+            "calming": "calm",
+            "dark": "dark",
+            "driving": "",
+        }
+        with pytest.raises(DataError, match="none of the words night, run has one in the vocabulary 'allmusic'"):
+            read_words(Path("allmusic"), ("night", "run"))
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [

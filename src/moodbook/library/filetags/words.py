@@ -1,4 +1,4 @@
-"""The owner's own words for those of a model."""
+"""The owner's own words for those of a model, or somebody else's."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from moodbook.errors import DataError
+from moodbook.vocabularies import VOCABULARIES, translate
 
 MOST_CHARACTERS = 100
 """Of a word of the owner's own."""
 
 
 def read_words(path: Path, tags: Iterable[str]) -> dict[str, str]:
-    """Read a TOML file that maps words of a model to words of the owner.
+    """Read a TOML file that maps words of a model to words of the owner, or take a vocabulary by name.
 
     Args:
-        path: Lines such as ``dark = "gloomy"``; an empty word drops the model's.
+        path: Lines such as ``dark = "gloomy"``; an empty word drops the model's. Or the name of a vocabulary
+            (`moodbook.vocabularies`): words that it has none for are dropped.
         tags: The words that the model knows.
 
     Raises:
-        DataError: The file cannot be read, names a word that the model does not know, or maps to what is no word.
+        DataError: The file cannot be read, names a word that the model does not know, or maps to what is no word; or
+            the vocabulary has none of the words.
     """
     known = list(tags)
+    if str(path) in VOCABULARIES:
+        return translate(known, str(path))
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
