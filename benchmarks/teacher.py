@@ -11,7 +11,8 @@ teacher's weights (`pip install --no-deps musicnn==0.1.0`); how fast it is does 
 from __future__ import annotations
 
 import argparse
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from measuring import Table, hand_over, interleave, median, ratio, timed
@@ -21,7 +22,7 @@ from torch.nn import functional
 from moodbook.features import N_MELS, SEGMENT_FRAMES
 from moodbook.networks.vqvae import VQVAE
 from moodbook.training.losses import ReconstructionLoss
-from moodbook.training.machine import lay_out, reduced, tuned_processor
+from moodbook.training.machine import Precision, lay_out, reduced, tuned_processor
 from moodbook.training.recipe import read_recipe
 from moodbook.training.teacher import musicnn
 from moodbook.training.teacher.hearing import ROW_FRAMES
@@ -31,7 +32,7 @@ from moodbook.training.teacher.teacher import Teacher
 from moodbook.training.teacher.tensor_bundle import read_tensor_bundle
 
 CPU = torch.device("cpu")
-PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
 class Convolved(MusiCNN):
@@ -62,6 +63,27 @@ def load(kind: type[MusiCNN]) -> Teacher:
     return Teacher(*networks)
 
 
+def compare(
+    table: Table,
+    precision: Precision,
+    slow: Callable[[], object],
+    fast: Callable[[], object],
+    options: argparse.Namespace,
+) -> None:
+    """Add a row: two ways of doing the same, and how many times as fast the second one is."""
+    found = interleave({"slow": timed(slow), "fast": timed(fast)}, options.rounds)
+    faster = ratio(found["slow"], found["fast"])
+    seconds = [median(found[side]).seconds / options.batch for side in ("slow", "fast")]
+    table.add(
+        (precision, *(f"{each:.3f}" for each in seconds), f"{faster.seconds:.1f}", f"{faster.processor_seconds:.1f}"),
+        precision=precision,
+        batch=options.batch,
+        seconds=seconds,
+        ratio=faster.seconds,
+        processor_ratio=faster.processor_seconds,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
@@ -70,94 +92,44 @@ def main() -> None:
     recipe = read_recipe("open")
     assert recipe.vqvae is not None
     assert recipe.step_1 is not None
+    dials = recipe.step_1
     torch.manual_seed(0)
     heard = torch.rand(options.batch, ROW_FRAMES, musicnn.N_MELS) * 3
     log_mel = torch.rand(options.batch, N_MELS, SEGMENT_FRAMES)
     teacher, convolved = load(MusiCNN), load(Convolved)
     network = VQVAE(recipe.vqvae)
-    front = Table(
-        "teacher",
-        (
-            "both networks",
-            "convolutions, s a segment",
-            "products, s a segment",
-            "times as fast",
-            "in processor time",
-        ),
-    ).begin()
+
+    def ask(asked: Teacher, precision: Precision) -> Tensor:
+        with reduced(precision, CPU):
+            return asked(heard)
+
+    def learn(speaker: Teacher | nn.Identity, lesson: Tensor, precision: Precision) -> None:
+        loss = ReconstructionLoss(network, speaker, dials.teacher_weight, harmony_weight=dials.harmony_weight).train()
+        with reduced(precision, CPU):
+            total = loss(log_mel, lesson).total
+        total.backward()
+        network.zero_grad()
+
     with tuned_processor():
+        columns = ("convolutions, s a segment", "products, s a segment", "times as fast", "in processor time")
+        front = Table("teacher", ("both networks", *columns)).begin()
         for precision in PRECISIONS:
-
-            def ask(asked: Teacher, precision: Literal["float32", "bfloat16"] = precision) -> Tensor:
-                with reduced(precision, CPU):
-                    return asked(heard)
-
-            torch.testing.assert_close(ask(teacher), ask(convolved), rtol=0, atol=1e-3 if precision == "float32" else 1)
-            found = interleave(
-                {
-                    "convolutions": timed(lambda ask=ask: ask(convolved)),
-                    "products": timed(lambda ask=ask: ask(teacher)),
-                },
-                options.rounds,
+            torch.testing.assert_close(
+                ask(teacher, precision),
+                ask(convolved, precision),
+                rtol=0,
+                atol=1e-3 if precision == "float32" else 1,
             )
-            faster = ratio(found["convolutions"], found["products"])
-            slow, fast = (median(found[side]).seconds / options.batch for side in ("convolutions", "products"))
-            front.add(
-                (precision, f"{slow:.3f}", f"{fast:.3f}", f"{faster.seconds:.1f}", f"{faster.processor_seconds:.1f}"),
-                precision=precision,
-                batch=options.batch,
-                convolutions_seconds=slow,
-                products_seconds=fast,
-                ratio=faster.seconds,
-                processor_ratio=faster.processor_seconds,
-            )
+            compare(front, precision, partial(ask, convolved, precision), partial(ask, teacher, precision), options)
         print()
-        steps = Table(
-            "teacher-steps",
-            (
-                "a training step of `open`",
-                "the teacher is asked, s a segment",
-                "it has said so already, s a segment",
-                "times as fast",
-                "in processor time",
-            ),
-        ).begin()
+        columns = ("the teacher is asked, s a segment", "it has said so already, s a segment", *columns[2:])
+        steps = Table("teacher-steps", ("a training step of `open`", *columns)).begin()
         said = teacher(heard)
         for precision in PRECISIONS:
             lay_out(network, precision)
-
-            def learn(
-                teacher: Teacher | nn.Identity, lesson: Tensor, precision: Literal["float32", "bfloat16"] = precision
-            ) -> None:
-                dials = recipe.step_1
-                assert dials is not None
-                loss = ReconstructionLoss(
-                    network, teacher, dials.teacher_weight, harmony_weight=dials.harmony_weight
-                ).train()
-                with reduced(precision, CPU):
-                    total = loss(log_mel, lesson).total
-                total.backward()
-                network.zero_grad()
-
-            learn(nn.Identity(), said)
-            found = interleave(
-                {
-                    "asked": timed(lambda learn=learn: learn(teacher, heard)),
-                    "said": timed(lambda learn=learn: learn(nn.Identity(), said)),
-                },
-                options.rounds,
-            )
-            faster = ratio(found["asked"], found["said"])
-            slow, fast = (median(found[side]).seconds / options.batch for side in ("asked", "said"))
-            steps.add(
-                (precision, f"{slow:.3f}", f"{fast:.3f}", f"{faster.seconds:.1f}", f"{faster.processor_seconds:.1f}"),
-                precision=precision,
-                batch=options.batch,
-                asked_seconds=slow,
-                said_seconds=fast,
-                ratio=faster.seconds,
-                processor_ratio=faster.processor_seconds,
-            )
+            asked, told = partial(learn, teacher, heard, precision), partial(learn, nn.Identity(), said, precision)
+            told()
+            compare(steps, precision, asked, told, options)
     hand_over(front, steps)
 
 
