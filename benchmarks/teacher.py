@@ -118,7 +118,7 @@ def main() -> None:
                 ask(teacher, precision),
                 ask(convolved, precision),
                 rtol=0,
-                atol=1e-3 if precision == "float32" else 1,
+                atol=1e-3 if precision == "float32" else 0.2,
             )
             compare(front, precision, partial(ask, convolved, precision), partial(ask, teacher, precision), options)
         print()

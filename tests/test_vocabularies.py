@@ -20,9 +20,10 @@ def test_each_stands_for_one_word_of_the_bundled_model(vocabulary: str) -> None:
 
 
 def test_words_without_one_are_left_out() -> None:
-    assert translate(("calming", "driving"), "mediaeval") == {"calming": "calm", "driving": ""}
-    with pytest.raises(DataError, match="none of the words driving has one in the vocabulary 'mediaeval'; it has"):
-        translate(("driving",), "mediaeval")
+    assert translate(("calming", "eerie"), "mediaeval") == {"calming": "calm", "eerie": ""}
+    assert translate(("calm", "funny", "sofa"), "mediaeval") == {"calm": "calm", "funny": "funny", "sofa": ""}
+    with pytest.raises(DataError, match="none of the words eerie has a counterpart in the vocabulary 'mediaeval'; "):
+        translate(("eerie",), "mediaeval")
 
 
 def test_what_is_meant_by_a_word_of_others() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from moodbook.errors import DataError
+from moodbook.vocabularies import meant
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ class TagSet:
         try:
             return self.names.index(name)
         except ValueError:
-            raise DataError(f"unknown tag {name!r}; the tags are: {', '.join(self.names)}") from None
+            guess = meant(name)
+            hint = f" did you mean {guess!r}?" if guess in self.names else ""
+            raise DataError(f"unknown tag {name!r};{hint} the tags are: {', '.join(self.names)}") from None
 
     def one_hot(self, names: Iterable[str]) -> Bool[np.ndarray, " tags"]:
         """Mark the columns of the given names.

@@ -1,8 +1,8 @@
 """The words of the bundled model in those of others.
 
-A word stands for another's where it is the same word, a form of it, or one that a dictionary gives for it; what has
-none is left out. The pairs were chosen by their names alone, before any was measured. That two people mean the same
-music by a word does not follow: `benchmarks/words.py` measures the pairs of `allmusic` (docs/results.md).
+A word stands for another's where it is the same word, else a form of it, else one that a dictionary gives for it; what
+has none is left out. The pairs are chosen by their names alone. That two people mean the same music by a word does not
+follow: `benchmarks/words.py` measures the pairs of `allmusic` (docs/results.md).
 
 Source:
     MediaEval 2019, Emotion and Theme Recognition in Music Using Jamendo: its 56 tags. AllMusic's moods, which players
@@ -22,6 +22,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "action": "action",
             "calming": "calm",
             "dark": "dark",
+            "driving": "energetic",
             "epic": "epic",
             "grooving": "groovy",
             "humorous": "funny",
@@ -32,7 +33,7 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "aggressive": "aggressive",
             "bouncy": "lively",
             "bright": "bright",
-            "calming": "soothing",
+            "calming": "calm",
             "dark": "gloomy",
             "driving": "energetic",
             "eerie": "eerie",
@@ -51,17 +52,17 @@ VOCABULARIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 
 def translate(tags: Iterable[str], vocabulary: str) -> dict[str, str]:
-    """Give each tag's word in a vocabulary; "" for one that has none there.
+    """Give each tag's word in a vocabulary, itself where it is in it; "" for one that has none there.
 
     Raises:
         DataError: None of the tags has one.
     """
     words = VOCABULARIES[vocabulary]
-    translated = {tag: words.get(tag, "") for tag in tags}
+    translated = {tag: tag if tag in words.values() else words.get(tag, "") for tag in tags}
     if not any(translated.values()):
         raise DataError(
-            f"none of the words {', '.join(translated)} has one in the vocabulary '{vocabulary}'; it has words for "
-            f"{', '.join(words)}"
+            f"none of the words {', '.join(translated)} has a counterpart in the vocabulary '{vocabulary}'; these have "
+            f"one: {', '.join(words)}"
         )
     return translated
 

@@ -264,7 +264,7 @@ def test_the_time_of_change_is_kept_unless_asked(call: Call, music: Path) -> Non
 
 def test_a_file_below_the_threshold_gets_nothing(call: Call, music: Path) -> None:
     done = call("write", music, "--minimum", 1, "--yes")
-    assert {record["reason"] for record in records(done.stdout)} == {"no word is strong enough for it"}
+    assert {record["reason"] for record in records(done.stdout)} == {"no word to write is strong enough for it"}
     assert done.exit_code == 0
 
 

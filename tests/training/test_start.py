@@ -97,6 +97,12 @@ def test_a_finished_step_1_is_gone_on_with_when_what_it_began_with_is_gone(
     reproduce(on, small_set, tmp_path / "on", cache=cache, resume=True)
     assert read_bundle(tmp_path / "on" / "bundle").config.card.name == "on"
 
+    # Another VQ-VAE in its place is not what it began with.
+    train_vqvae(recipe.model_copy(update={"seed": 7}), small_set, tmp_path / "first", cache=cache)
+    with pytest.raises(TrainingError, match="belongs to another run: start_sha256 is"):
+        train_vqvae(on, small_set, tmp_path / "on", cache=cache, resume=True)
+    (tmp_path / "first").rename(tmp_path / "other")
+
     # Until it is finished, what it begins with is wanted.
     (tmp_path / "on" / STEP_1 / "step.json").unlink()
     with pytest.raises(TrainingError, match="first' holds no finished step 1"):

@@ -54,9 +54,9 @@ def write(
         float | None, typer.Option(min=0, max=1, metavar="P", help="The words with at least this probability.")
     ] = None,
     words: Annotated[
-        Path | None,
-        path_option(
-            metavar="FILE",
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
             help='Your words for the model\'s: TOML lines, dark = "gloomy". Or a vocabulary by name: allmusic '
             "(moods that players show), mediaeval (tags of the task).",
         ),
@@ -119,6 +119,8 @@ def write(
         raise typer.BadParameter("name files or folders, or a saved plan with --apply FILE, one of the two")
     if apply is not None and plan is not None:
         raise typer.BadParameter("--plan and --apply exclude each other")
+    if words == "":
+        raise typer.BadParameter("--words is empty; name a file or a vocabulary")
     settled = {"top": top, "minimum": minimum, "words": words, "model": model}
     given = [f"--{name}" for name, value in settled.items() if value is not None]
     given += [name for name, flag in (("--merge", merge), ("--overwrite", overwrite), ("--listen", listen)) if flag]

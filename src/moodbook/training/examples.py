@@ -72,7 +72,7 @@ class Examples:
             device: Where the batch goes.
             starts: Where in its track to begin instead of at its own segment: 0 with the first frame, 1 so that the
                 last frame is the last; in [0, 1]. A track of less than one segment stays as it is. Where a lesson can
-                be cut at some frames only, the last of them before it counts.
+                be cut at some frames only, it is one of them.
         """
         first_frames = self._first_frames(positions, starts)
         rows = torch.from_numpy(np.stack([_stretch(self.inputs, frame) for frame in first_frames])).to(device)
@@ -155,7 +155,8 @@ class Examples:
         for track, start in zip(self.tracks[positions].tolist(), starts.tolist(), strict=True):
             first, segments = self._extents[track]
             choices = max(0, int(segments * width) - width)
-            frames.append(first * width + int(start * choices) // grid * grid)
+            last = choices // grid
+            frames.append(first * width + min(int(start * (last + 1)), last) * grid)
         return frames
 
 

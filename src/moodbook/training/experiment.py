@@ -96,9 +96,9 @@ class Experiment:
         self._metrics = MetricsLog(folder / METRICS)
         given = recipe.pretrained if vqvae is None else vqvae
         self._given = None if given is None else open_vqvae(recipe, given)
-        recorded = recorded_start(folder) if self._given is None else None
-        self._start = open_start(recipe) if self._given is None and recorded is None else None
-        self._start_sha256 = recorded if self._start is None else self._start.sha256
+        self._start, self._start_sha256 = None, None
+        if self._given is None:
+            self._start, self._start_sha256 = open_start(recipe, recorded_start(folder))
         self._start_recipe = read_start_recipe(recipe) if self._given is None else None
         self.identity = self._identity()
         if machine.is_main:
@@ -153,6 +153,11 @@ class Experiment:
                 about["start_credits"] = list(self._start.credits(learned_on=True))
             begin_run(self.folder, self.recipe, self.identity, about)
         self.machine.wait()
+
+    @property
+    def _asked_once(self) -> bool:
+        dials = self.recipe.step_1
+        return self._given is None and dials is not None and dials.teacher is not None and not dials.augment
 
     def _require_step_1(self) -> None:
         """Find out whether what step 1 will learn from is here: its own data set, its teacher."""
@@ -421,6 +426,7 @@ class Experiment:
             "data_sha256": self.dataset.sha256,
             "vqvae_sha256": None if self._given is None else self._given.sha256,
             **({} if self._start_sha256 is None else {"start_sha256": self._start_sha256}),
+            **({"teacher_is_asked": "once"} if self._asked_once else {}),
             **({} if self._start_recipe is None else {"start_recipe": self._start_recipe.model_dump(mode="json")}),
             "precision": {
                 name: resolve_precision(step.precision, self.machine.device)

@@ -164,8 +164,16 @@ def open_vqvae(recipe: Recipe, given: str | Path) -> LearnedVQVAE:
     return LearnedVQVAE(_weights_of_model(model, recipe.vqvae), model.sha256, model=model)
 
 
-def open_start(recipe: Recipe) -> LearnedVQVAE | None:
-    """Read the VQ-VAE from which a recipe's step 1 learns on; None where none is named that is there already.
+def open_start(recipe: Recipe, recorded: str | None = None) -> tuple[LearnedVQVAE | None, str | None]:
+    """Read the VQ-VAE from which a recipe's step 1 learns on.
+
+    Args:
+        recipe: The recipe.
+        recorded: Hash of what a finished step 1 has learned on from (`recorded_start`), which nothing wants any more:
+            it may be gone.
+
+    Returns:
+        The VQ-VAE and its hash; None where none is named, or, for the VQ-VAE, where it is gone.
 
     Raises:
         TrainingError: There is none, or it differs in more than what the semantic decoder gives.
@@ -173,17 +181,18 @@ def open_start(recipe: Recipe) -> LearnedVQVAE | None:
     """
     given = None if recipe.step_1 is None else recipe.step_1.start
     if recipe.vqvae is None or given is None:
-        return None
+        return None, None
+    if recorded is not None and given not in list_models() and not is_there(Path(given)):
+        return None, recorded
     there = _reading_there(given, _model(given))["vqvae"] or {}
     semantic_features = there.get("semantic_features", recipe.vqvae.semantic_features)
     vqvae = recipe.vqvae.model_copy(update={"semantic_features": semantic_features})
-    return open_vqvae(recipe.model_copy(update={"vqvae": vqvae}), given)
+    start = open_vqvae(recipe.model_copy(update={"vqvae": vqvae}), given)
+    return start, start.sha256
 
 
 def recorded_start(given: str | Path) -> str | None:
     """Give the hash of what the finished step 1 of a folder, or of that of a run, has learned on from.
-
-    What it was may be gone by then: nothing wants it any more.
 
     Returns:
         SHA-256; None where no step 1 is finished, or it began anew.

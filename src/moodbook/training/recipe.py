@@ -56,7 +56,7 @@ class StepConfig(Config):
     half a cosine."""
     random_crops: bool = False
     """True: in each epoch an example starts anywhere in its track where a whole segment fits, instead of at its own
-    segment. Needs ``data.segments = "all"``."""
+    segment; with a teacher that is asked once, at any of its windows. Needs ``data.segments = "all"``."""
 
 
 class Step1Config(StepConfig):
@@ -75,7 +75,7 @@ class Step1Config(StepConfig):
     segments_a_track: int = Field(0, ge=0)
     """0, as the paper: every segment that `data.segments` gives is an example. N: at most N of each track, evenly
     spread, in training and validation, so that long tracks do not outweigh short ones; with `random_crops` each begins
-    anywhere in its track, elsewhere in each epoch."""
+    elsewhere in its track in each epoch."""
     restart_dead_codes: bool = False
     """True: before the first epoch and after each one, codes that a sample of training music does not use start again
     on its latents. False, as the authors: the codebook starts at U(-1/K, 1/K) and a code that nobody uses stays where
@@ -90,7 +90,8 @@ class Step1Config(StepConfig):
     """What says of every 3 seconds what the codes must tell, beside the sound: the semantic decoder
     (``vqvae.semantic_width``) learns to read it from them; early stopping watches its error instead. musicnn: the
     embedding of the network that learned from the Million Song Dataset. two-musicnn: behind it that of the one that
-    learned from MagnaTagATune; wants ``vqvae.semantic_features = 400``. None, as the authors: the sound alone."""
+    learned from MagnaTagATune; wants ``vqvae.semantic_features = 400``. It is asked about each 3 seconds of each track
+    once, or, with `augment`, about what has become of them. None, as the authors: the sound alone."""
     teacher_weight: float = Field(0.1, gt=0)
     """Weight of the semantic decoder's mean squared error, where there is a teacher; predicting its mean costs 1."""
     harmony_weight: float = Field(0.0, ge=0)

@@ -98,13 +98,17 @@ class TestWords:
         assert read_words(path, ("calm", "dark")) == {"dark": "gloomy", "calm": ""}
 
     def test_a_vocabulary_by_name(self) -> None:
-        assert read_words(Path("mediaeval"), ("calming", "dark", "driving")) == {
-            "calming": "calm",
-            "dark": "dark",
-            "driving": "",
-        }
-        with pytest.raises(DataError, match="none of the words night, run has one in the vocabulary 'allmusic'"):
-            read_words(Path("allmusic"), ("night", "run"))
+        assert read_words("mediaeval", ("calming", "dark", "eerie")) == {"calming": "calm", "dark": "dark", "eerie": ""}
+
+    def test_a_file_called_like_a_vocabulary(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("allmusic").write_text('dark = "pitch"', encoding="utf-8")
+        assert read_words("./allmusic", ("dark",)) == {"dark": "pitch"}
+        assert read_words("allmusic", ("dark",)) == {"dark": "gloomy"}
+
+    def test_the_strongest_are_chosen_of_those_that_have_a_word(self) -> None:
+        said = propose(scores_of(Path("a")), top=2, words={"dark": "", "fast": "quick"})
+        assert said.words == ("quick", "epic")
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -124,7 +128,9 @@ class TestWords:
             read_words(path, ("calm", "dark"))
 
     def test_words_that_cannot_be_read(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="No such file or directory"):
+        with pytest.raises(
+            DataError, match=r"No such file or directory\. Name a file, or a vocabulary: mediaeval, all"
+        ):
             read_words(tmp_path / "no.toml", ("calm",))
 
 
@@ -232,7 +238,7 @@ class TestPolicies:
 
     def test_no_word_is_no_reason_to_write(self, path: Path, music_file: MusicFile) -> None:
         plan = build_plan([proposal(path), proposal(music_file("opus"))], "overwrite")
-        assert [skipped.reason for skipped in plan.skipped] == ["no word is strong enough for it"] * 2
+        assert [skipped.reason for skipped in plan.skipped] == ["no word to write is strong enough for it"] * 2
 
     def test_what_needs_no_listening(self, path: Path, music_file: MusicFile, tmp_path: Path) -> None:
         assert check_early(path, "empty") == Skipped(path, ["Dark", "old"], "it has a mood already")

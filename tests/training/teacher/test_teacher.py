@@ -187,7 +187,7 @@ def test_a_stretch_goes_on_in_the_next_row() -> None:
     track = np.arange(3 * 1486, dtype=np.float16) % 1000
     starts = [round(row * 1024 * FRAMES_A_FRAME) for row in range(2)]
     rows = np.stack([track[start : start + ROW_FRAMES] for start in starts])[:, :, None].repeat(musicnn.N_MELS, 2)
-    hearing = TeacherHearing(Path(), "", rows)
+    hearing = TeacherHearing(Path(), rows)
     np.testing.assert_array_equal(hearing.stretch(1024), rows[1])
     for first in (1, 500, 1023):
         begin = round(first * FRAMES_A_FRAME)
@@ -202,8 +202,13 @@ def test_what_it_says_is_computed_once_and_goes_on_where_it_stopped(
             raise KeyboardInterrupt
 
     def says(folder: str, teacher: TeacherName = "musicnn", **more: Any) -> TeacherSayings:
-        return TeacherSayings.build(hearing, teacher, tmp_path / folder, machine, "float32", **more)
+        return TeacherSayings.build(features, hear, teacher, tmp_path / folder, machine, "float32", **more)
 
+    def hear() -> TeacherHearing:
+        asked.append(1)
+        return hearing
+
+    asked: list[int] = []
     hearing = TeacherHearing.build(features, six_seconds.tracks, tmp_path)
     whole = says("whole").windows
     assert whole.shape == (12, WINDOWS, EMBEDDING)
@@ -216,8 +221,10 @@ def test_what_it_says_is_computed_once_and_goes_on_where_it_stopped(
     resumed = says("stopped")
     assert small_teacher.heard == [4 * WINDOWS]
     np.testing.assert_array_equal(whole, resumed.windows)
+    asked.clear()
     says("stopped")
     assert small_teacher.heard == [4 * WINDOWS]
+    assert not asked
     both = says("stopped", "two-musicnn")
     assert both.windows.shape == (12, WINDOWS, 2 * EMBEDDING)
 
@@ -241,11 +248,11 @@ def test_music_and_sayings_are_cut_alike() -> None:
         ground_truth=None,
         lesson=TeacherSayings(Path(), windows),
     )
-    starts = np.array([0.0, 0.3, 0.62, 1.0])
+    starts = np.array([0.0, 0.3, 0.62, 0.99])
     batch = examples.batch(np.zeros(4, dtype=np.int64), torch.device("cpu"), starts)
     assert batch.targets is not None
     # Half a segment of the third row: 1536 frames in which to begin, every 128 of them.
-    assert batch.inputs[:, 0, 0].tolist() == [0.0, 384.0, 896.0, 1536.0]
+    assert batch.inputs[:, 0, 0].tolist() == [0.0, 384.0, 1024.0, 1536.0]
     assert (batch.targets[:, 0, 0] * 128).tolist() == batch.inputs[:, 0, 0].tolist()
 
 
@@ -339,6 +346,8 @@ def test_a_teacher_hears_anew_only_what_is_changed(
     )
     assert report.steps[0].epochs == 3
     assert segments >= 3 * len(cached) if augment else segments == len(six_seconds.tracks)
+    identity = json.loads((tmp_path / "run" / "run.json").read_text())["identity"]
+    assert identity.get("teacher_is_asked") == (None if augment else "once")
 
 
 def test_two_teachers_are_told_and_credited(

@@ -39,7 +39,7 @@ _SCORE_DECIMALS = 4
 _HAS_MOOD = "it has a mood already"
 _HAS_MOOD_ELSEWHERE = "it has a mood already, in another tag than the one that Moodbook writes"
 _HAS_WORDS = "it has these words already"
-_NO_WORD = "no word is strong enough for it"
+_NO_WORD = "no word to write is strong enough for it"
 _NO_MUSIC = "no music is heard in it: silence, noise or speech"
 _NOTHING_NEW = "the plan writes nothing into it"
 _MOST_FIELDS, _MOST_VALUES = 8, 1_000
@@ -148,11 +148,12 @@ def propose(
 
     Args:
         result: What the model says.
-        top: The strongest so many; with `minimum`, of those.
+        top: The strongest so many that have a word; with `minimum`, of those.
         minimum: Those with at least this probability. Without both: those above their own thresholds.
         words: The owner's word for a model's; an empty one drops it, one that is not listed stays.
     """
-    strengths = strongest(result.strengths)
+    said = {strength.tag: (words or {}).get(strength.tag, strength.tag) for strength in result.strengths}
+    strengths = tuple(strength for strength in strongest(result.strengths) if said[strength.tag])
     if minimum is not None:
         strengths = tuple(strength for strength in strengths if strength.probability >= minimum)
     if top is not None:
@@ -162,8 +163,8 @@ def propose(
     chosen: dict[str, str] = {}
     for strength in strengths:
         # Two spellings of a word are one, as where words are added to those that a file has; the strongest stands.
-        if word := (words or {}).get(strength.tag, strength.tag):
-            chosen.setdefault(word.casefold(), word)
+        word = said[strength.tag]
+        chosen.setdefault(word.casefold(), word)
     return Proposal(
         path=result.path,
         words=tuple(chosen.values()),

@@ -13,12 +13,13 @@ MOST_CHARACTERS = 100
 """Of a word of the owner's own."""
 
 
-def read_words(path: Path, tags: Iterable[str]) -> dict[str, str]:
+def read_words(source: str | Path, tags: Iterable[str]) -> dict[str, str]:
     """Read a TOML file that maps words of a model to words of the owner, or take a vocabulary by name.
 
     Args:
-        path: Lines such as ``dark = "gloomy"``; an empty word drops the model's. Or the name of a vocabulary
-            (`moodbook.vocabularies`): words that it has none for are dropped.
+        source: A file of lines such as ``dark = "gloomy"``; an empty word drops the model's. Or the name of a
+            vocabulary (`moodbook.vocabularies`), which comes before a file of that name (``./allmusic`` is the file):
+            words that it has none for are dropped.
         tags: The words that the model knows.
 
     Raises:
@@ -26,12 +27,16 @@ def read_words(path: Path, tags: Iterable[str]) -> dict[str, str]:
             the vocabulary has none of the words.
     """
     known = list(tags)
-    if str(path) in VOCABULARIES:
-        return translate(known, str(path))
+    if isinstance(source, str) and source in VOCABULARIES:
+        return translate(known, source)
+    path = Path(source)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"cannot read the words {str(path)!r}: {error.strerror}") from error
+        raise DataError(
+            f"cannot read the words {str(path)!r}: {error.strerror}. Name a file, or a vocabulary: "
+            f"{', '.join(VOCABULARIES)}"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f'{str(path)!r} is no TOML file of lines like dark = "gloomy": {error}') from error
     for word, own in document.items():

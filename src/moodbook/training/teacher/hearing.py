@@ -45,14 +45,12 @@ class TeacherHearing:
 
     Attributes:
         folder: Where it lies.
-        key: Of what it is: the segments and how they are heard.
         log_mel: A read-only memory map; NaN behind the end of a track.
     """
 
     grid: ClassVar[int] = 1
 
     folder: Path
-    key: str
     log_mel: Float16[np.ndarray, "rows 1488 96"]
 
     @classmethod
@@ -76,12 +74,12 @@ class TeacherHearing:
             TrainingError: A track gives other segments than it did then.
             DataError: The disk has no room.
         """
-        key = hashlib.sha256(json.dumps(["teacher", _VERSION, ROW_FRAMES, features.key]).encode()).hexdigest()
+        key = hearing_key(features)
         place = Path(folder) / f"teacher-{key[:16]}"
         layout = Layout(key, (ROW_FRAMES, N_MELS), np.dtype("<f2"))
         by_id = {track.track_id: track for track in tracks}
         stored = stored_rows(place, key, lambda: _compute(features, by_id, place, layout, progress))
-        return cls(place, key, stored.rows)
+        return cls(place, stored.rows)
 
     def stretch(self, first_frame: int) -> Float16[np.ndarray, "1488 96"]:
         """Cut what the teacher hears of a stretch of music as long as a segment.
@@ -95,6 +93,11 @@ class TeacherHearing:
         start = round(offset * FRAMES_A_FRAME)
         own = round(SEGMENT_FRAMES * FRAMES_A_FRAME) - start
         return np.concatenate([self.log_mel[row, start : start + own], self.log_mel[row + 1, : ROW_FRAMES - own]])
+
+
+def hearing_key(features: FeatureCache) -> str:
+    """Name what the teacher hears of a feature cache: the segments, and how they are heard."""
+    return hashlib.sha256(json.dumps(["teacher", _VERSION, ROW_FRAMES, features.key]).encode()).hexdigest()
 
 
 def hear_track(path: Path, segments: int) -> Float16[np.ndarray, "segments 1488 96"]:

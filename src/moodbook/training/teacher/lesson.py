@@ -48,12 +48,19 @@ def prepare_lesson(
         ModelError: The teacher is not here.
         DataError: The disk has no room.
     """
-    display.begin(f"the teacher hears {len(features)} segments", total=len(features))
-    hearing = TeacherHearing.build(features, tracks, cache, lambda done, _: display.advance(done))
-    display.end()
-    if heard_anew:
+
+    def hear() -> TeacherHearing:
+        display.begin(f"the teacher hears {len(features)} segments", total=len(features))
+        hearing = TeacherHearing.build(features, tracks, cache, lambda done, _: display.advance(done))
+        display.end()
+        if not heard_anew:
+            display.begin(f"the teacher tells of {len(features)} segments", total=len(features))
         return hearing
-    display.begin(f"the teacher tells of {len(features)} segments", total=len(features))
-    sayings = TeacherSayings.build(hearing, teacher, cache, machine, precision, lambda done, _: display.advance(done))
+
+    if heard_anew:
+        return hear()
+    sayings = TeacherSayings.build(
+        features, hear, teacher, cache, machine, precision, lambda done, _: display.advance(done)
+    )
     display.end()
     return sayings

@@ -6,7 +6,7 @@ saves passes over maps of 50 MB a batch and changes no more than rounding.
 
 The five convolutions of the front see one channel. Each is a product of matrices: a block of neighbouring places on the
 axis along which its kernel moves, all at once, by a banded matrix that holds the kernel once for each place. That costs
-up to a quarter more products, and in bfloat16 less time (`benchmarks/teacher.py`).
+a fifth more products in all, and in bfloat16 less time (`benchmarks/teacher.py`).
 
 Source:
     J. Pons and X. Serra: musicnn: Pre-trained convolutional neural networks for music audio tagging, 2019. Weights of

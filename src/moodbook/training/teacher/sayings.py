@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from jaxtyping import Float16
 
+from moodbook.datasets.cache import FeatureCache
 from moodbook.datasets.rowstore import Layout, RowWriter, require_space, stored_rows
 from moodbook.features import SEGMENT_FRAMES
 from moodbook.networks.geometry import WINDOWS
 from moodbook.training.machine import Machine, Precision, reduced
-from moodbook.training.teacher.hearing import TeacherHearing
+from moodbook.training.teacher.hearing import TeacherHearing, hearing_key
 from moodbook.training.teacher.names import TeacherName, features_said
 from moodbook.training.teacher.teacher import Teacher
 
@@ -48,17 +49,19 @@ class TeacherSayings:
     @classmethod
     def build(
         cls,
-        hearing: TeacherHearing,
+        features: FeatureCache,
+        hear: Callable[[], TeacherHearing],
         teacher: TeacherName,
         folder: str | Path,
         machine: Machine,
         precision: Precision,
         progress: Callable[[int, int], None] | None = None,
     ) -> TeacherSayings:
-        """Open what a teacher says of what it hears, computing what is missing; stopped at any time, it goes on.
+        """Open what a teacher says of a feature cache, computing what is missing; stopped at any time, it goes on.
 
         Args:
-            hearing: What it hears of every segment.
+            features: The segments.
+            hear: Gives what it hears of them; called where something is missing.
             teacher: Which one.
             folder: Where caches are kept.
             machine: The device on which it computes.
@@ -66,14 +69,17 @@ class TeacherSayings:
             progress: Told of segments done and to do.
 
         Raises:
+            AudioError, TrainingError: As `TeacherHearing.build`, where something is missing.
             ModelError: The teacher is not here, and something is missing.
             DataError: The disk has no room.
         """
-        key = hashlib.sha256(json.dumps(["sayings", _VERSION, teacher, precision, hearing.key]).encode()).hexdigest()
+        key = hashlib.sha256(
+            json.dumps(["sayings", _VERSION, teacher, precision, hearing_key(features)]).encode()
+        ).hexdigest()
         place = Path(folder) / f"sayings-{key[:16]}"
         layout = Layout(key, (WINDOWS, features_said(teacher)), np.dtype("<f2"))
         stored = stored_rows(
-            place, key, lambda: _compute(hearing, teacher, place, layout, machine.device, precision, progress)
+            place, key, lambda: _compute(hear(), teacher, place, layout, machine.device, precision, progress)
         )
         return cls(place, stored.rows)
 
@@ -112,4 +118,4 @@ def _compute(
             writer.append(said.cpu().numpy().astype(np.float16), None)
             if progress:
                 progress(writer.rows, total)
-        writer.finish({"kind": "sayings", "hearing_key": hearing.key})
+        writer.finish({"kind": "sayings", "teacher": teacher, "precision": precision})
