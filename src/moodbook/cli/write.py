@@ -120,7 +120,7 @@ def write(
     if apply is not None and plan is not None:
         raise typer.BadParameter("--plan and --apply exclude each other")
     if words == "":
-        raise typer.BadParameter("--words is empty; name a file or a vocabulary")
+        raise typer.BadParameter("--words: the name is empty; name a file or a vocabulary")
     settled = {"top": top, "minimum": minimum, "words": words, "model": model}
     given = [f"--{name}" for name, value in settled.items() if value is not None]
     given += [name for name, flag in (("--merge", merge), ("--overwrite", overwrite), ("--listen", listen)) if flag]
