@@ -105,7 +105,7 @@ def write(
     Examples:
       moodbook write ~/Music
       moodbook write album/ --top 3 --words mine.toml
-      moodbook write ~/Music --words allmusic    # calming becomes soothing ...
+      moodbook write ~/Music --words allmusic    # dark becomes gloomy ...
       moodbook write ~/Music --model mine        # words of your own, see personal
       moodbook write ~/Music --plan moods.json   # look at it, then
       moodbook write --apply moods.json --yes
