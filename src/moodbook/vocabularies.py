@@ -6,7 +6,7 @@ follow: `benchmarks/words.py` measures the pairs of `allmusic` (docs/results.md)
 
 Source:
     MediaEval 2019, Emotion and Theme Recognition in Music Using Jamendo: its 56 tags. AllMusic's moods, which players
-    such as Plex and Kodi show, as Panda et al. list them: Novel Audio Features for Music Emotion Recognition, 2018.
+    such as Kodi fetch, as Panda et al. list them: Novel Audio Features for Music Emotion Recognition, 2018.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def write(
         typer.Option(
             metavar="FILE|NAME",
             help='Your words for the model\'s: TOML lines, dark = "gloomy". Or a vocabulary by name: allmusic '
-            "(moods that players show), mediaeval (tags of the task).",
+            "(moods that players fetch), mediaeval (tags of the task).",
         ),
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Add to the moods that files have.")] = False,
