@@ -26,6 +26,7 @@ from moodbook.datasets.rowstore import (
     open_rows,
     require_space,
     stored_rows,
+    write_rows,
 )
 from moodbook.datasets.segmenting import SegmentRules, compute_in_order, expected_segments
 from moodbook.errors import DataError
@@ -252,35 +253,29 @@ def _build_codes(
     batch_size: int,
     progress: Progress | None,
 ) -> None:
-    with RowWriter(place, layout) as writer:
-        total = len(features)
-        require_space(place, (total - writer.rows) * layout.row_bytes, f"the code cache of {total} segments")
-        if progress:
-            progress(writer.rows, total)
-        while writer.rows < total:
-            batch = np.asarray(features.log_mel[writer.rows : writer.rows + batch_size], dtype=np.float32)
-            codes = np.asarray(encode(batch))
-            if codes.shape != (len(batch), *layout.row_shape) or codes.dtype.kind not in "iu":
-                raise DataError(
-                    f"the encoder gave {codes.dtype} of shape {codes.shape} for {len(batch)} segments, expected "
-                    f"integers of shape {(len(batch), *layout.row_shape)}"
-                )
-            if codes.min() < 0 or codes.max() > np.iinfo(np.int16).max:
-                raise DataError(f"the encoder gave codes from {codes.min()} to {codes.max()}, expected 0 to 32767")
-            writer.append(codes.astype(layout.dtype), None)
-            if progress:
-                progress(writer.rows, total)
-        writer.finish(
-            {
-                "kind": "codes",
-                "features_key": features.key,
-                "weights_sha256": weights_sha256,
-                "track_ids": list(features.track_ids),
-                "segment_index": features.segment_index.tolist(),
-                "filled": features.filled.tolist(),
-                "skipped": [list(skipped) for skipped in features.skipped],
-            }
-        )
+    def codes_from(row: int) -> Int16[np.ndarray, "batch bands 512"]:
+        batch = np.asarray(features.log_mel[row : row + batch_size], dtype=np.float32)
+        codes = np.asarray(encode(batch))
+        if codes.shape != (len(batch), *layout.row_shape) or codes.dtype.kind not in "iu":
+            raise DataError(
+                f"the encoder gave {codes.dtype} of shape {codes.shape} for {len(batch)} segments, expected "
+                f"integers of shape {(len(batch), *layout.row_shape)}"
+            )
+        if codes.min() < 0 or codes.max() > np.iinfo(np.int16).max:
+            raise DataError(f"the encoder gave codes from {codes.min()} to {codes.max()}, expected 0 to 32767")
+        return codes.astype(layout.dtype)
+
+    total = len(features)
+    about = {
+        "kind": "codes",
+        "features_key": features.key,
+        "weights_sha256": weights_sha256,
+        "track_ids": list(features.track_ids),
+        "segment_index": features.segment_index.tolist(),
+        "filled": features.filled.tolist(),
+        "skipped": [list(skipped) for skipped in features.skipped],
+    }
+    write_rows(place, layout, total, f"the code cache of {total} segments", codes_from, about, progress)
 
 
 def _features_key(tracks: Sequence[Track], rules: SegmentRules) -> str:

@@ -258,6 +258,40 @@ def stored_rows(folder: Path, key: str, compute: Callable[[], None]) -> StoredRo
         return stored
 
 
+def write_rows(
+    folder: Path,
+    layout: Layout,
+    total: int,
+    what: str,
+    rows_from: Callable[[int], Shaped[np.ndarray, "rows ..."]],
+    about: dict[str, Any],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write what is missing of a cache whose number of rows is known, batch by batch, going on from what is there.
+
+    Args:
+        folder: The cache's own folder, locked (`stored_rows`).
+        layout: Of its rows.
+        total: How many there are to be.
+        what: What they are, for the message where the disk has no room.
+        rows_from: Computes the next rows, one or more, from that row on.
+        about: What the manifest says of them.
+        progress: Told of rows done and to do.
+
+    Raises:
+        DataError: The disk has no room, or the folder cannot be written to.
+    """
+    with RowWriter(folder, layout) as writer:
+        require_space(folder, (total - writer.rows) * layout.row_bytes, what)
+        if progress:
+            progress(writer.rows, total)
+        while writer.rows < total:
+            writer.append(rows_from(writer.rows), None)
+            if progress:
+                progress(writer.rows, total)
+        writer.finish(about)
+
+
 def _reopen_rows(folder: Path, key: str) -> StoredRows | None:
     """Open what is there and whole; a finished cache that is damaged or not this one is removed."""
     if not (folder / MANIFEST).exists():

@@ -154,11 +154,6 @@ class Experiment:
             begin_run(self.folder, self.recipe, self.identity, about)
         self.machine.wait()
 
-    @property
-    def _asked_once(self) -> bool:
-        dials = self.recipe.step_1
-        return self._given is None and dials is not None and dials.teacher is not None and not dials.augment
-
     def _require_step_1(self) -> None:
         """Find out whether what step 1 will learn from is here: its own data set, its teacher."""
         dials = self.recipe.step_1
@@ -237,7 +232,7 @@ class Experiment:
                 self.machine,
                 plan.precision,
                 self.display,
-                heard_anew=dials.augment,
+                once=dials.asks_once,
             )
             train, validation = replace(train, lesson=lesson), replace(validation, lesson=lesson)
         start = self._start if self._start_recipe is None else self._first(self._start_recipe)
@@ -421,12 +416,13 @@ class Experiment:
         steps = {"step_1": self.recipe.step_1, "step_2": self.recipe.step_2}
         if isinstance(self.recipe.classifier, PopularityConfig):
             steps = {}
+        asks_once = self._given is None and self.recipe.step_1 is not None and self.recipe.step_1.asks_once
         return {
             "recipe": self.recipe.model_dump(mode="json"),
             "data_sha256": self.dataset.sha256,
             "vqvae_sha256": None if self._given is None else self._given.sha256,
             **({} if self._start_sha256 is None else {"start_sha256": self._start_sha256}),
-            **({"teacher_is_asked": "once"} if self._asked_once else {}),
+            **({"teacher_is_asked": "once"} if asks_once else {}),
             **({} if self._start_recipe is None else {"start_recipe": self._start_recipe.model_dump(mode="json")}),
             "precision": {
                 name: resolve_precision(step.precision, self.machine.device)

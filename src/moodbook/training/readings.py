@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float32
 
 from moodbook.datasets.cache import CodeCache
-from moodbook.datasets.rowstore import Layout, RowWriter, require_space, stored_rows
+from moodbook.datasets.rowstore import Layout, stored_rows, write_rows
 from moodbook.errors import ModelError
 from moodbook.networks.geometry import WINDOWS
 from moodbook.networks.vqvae import VQVAE
@@ -86,14 +86,11 @@ def _compute(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     device = vqvae.quantizer.codebook.device
-    with RowWriter(place, layout) as writer, torch.no_grad():
-        total = len(codes)
-        require_space(place, (total - writer.rows) * layout.row_bytes, f"what is read of {total} segments")
-        if progress:
-            progress(writer.rows, total)
-        while writer.rows < total:
-            batch = torch.from_numpy(codes.codes[writer.rows : writer.rows + batch_size].astype(np.int64)).to(device)
-            writer.append(vqvae.read(vqvae.quantizer.lookup(batch)).cpu().numpy(), None)
-            if progress:
-                progress(writer.rows, total)
-        writer.finish({"kind": "readings", "codes_key": codes.key})
+
+    @torch.no_grad()
+    def read_from(row: int) -> Float32[np.ndarray, "batch windows semantic_features"]:
+        batch = torch.from_numpy(codes.codes[row : row + batch_size].astype(np.int64)).to(device)
+        return vqvae.read(vqvae.quantizer.lookup(batch)).cpu().numpy()
+
+    total, about = len(codes), {"kind": "readings", "codes_key": codes.key}
+    write_rows(place, layout, total, f"what is read of {total} segments", read_from, about, progress)

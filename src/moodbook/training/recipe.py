@@ -103,6 +103,11 @@ class Step1Config(StepConfig):
     """True: what is learned from is mixed with other segments of its batch, equalised and made louder or softer
     (`moodbook.training.augment`); a teacher hears the same. False, as the authors."""
 
+    @property
+    def asks_once(self) -> bool:
+        """Whether there is a teacher, and the music stays as it is, so that it need be asked about it only once."""
+        return self.teacher is not None and not self.augment
+
 
 class Step2Config(StepConfig):
     """Step 2: the classifier learns the tags; watched figure: validation macro ROC-AUC."""

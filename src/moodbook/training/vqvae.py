@@ -72,7 +72,7 @@ class Step1(TrainingStep):
             averages = CodebookAverages(config)
         teacher: Teacher | nn.Identity | None = None
         if dials.teacher is not None:
-            teacher = Teacher.load(dials.teacher) if dials.augment else nn.Identity()
+            teacher = nn.Identity() if dials.asks_once else Teacher.load(dials.teacher)
         self.watched = "reconstruction" if teacher is None else "teacher"
         self.loss = ReconstructionLoss(
             self.network, teacher, dials.teacher_weight, dials.augment, averages, dials.harmony_weight

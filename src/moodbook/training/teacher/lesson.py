@@ -27,7 +27,7 @@ def prepare_lesson(
     precision: Precision,
     display: Display,
     *,
-    heard_anew: bool,
+    once: bool,
 ) -> Lesson:
     """Prepare what a teacher has to tell of the segments of a feature cache, computing what is missing.
 
@@ -39,8 +39,8 @@ def prepare_lesson(
         machine: The device on which the teacher computes.
         precision: In which it computes.
         display: Shows the progress.
-        heard_anew: Whether the music is changed before it is learned from, so that the teacher has to hear each batch;
-            otherwise it says once what each window is like.
+        once: Whether it says once what each window is like; otherwise it has to hear each batch, for the music is
+            changed before it is learned from.
 
     Raises:
         AudioError: A file cannot be read that could when the features were made.
@@ -53,14 +53,17 @@ def prepare_lesson(
         display.begin(f"the teacher hears {len(features)} segments", total=len(features))
         hearing = TeacherHearing.build(features, tracks, cache, lambda done, _: display.advance(done))
         display.end()
-        if not heard_anew:
-            display.begin(f"the teacher tells of {len(features)} segments", total=len(features))
         return hearing
 
-    if heard_anew:
+    def hear_to_tell() -> TeacherHearing:
+        hearing = hear()
+        display.begin(f"the teacher tells of {len(features)} segments", total=len(features))
+        return hearing
+
+    if not once:
         return hear()
     sayings = TeacherSayings.build(
-        features, hear, teacher, cache, machine, precision, lambda done, _: display.advance(done)
+        features, hear_to_tell, teacher, cache, machine, precision, lambda done, _: display.advance(done)
     )
     display.end()
     return sayings

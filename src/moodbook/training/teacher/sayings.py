@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float16
 
 from moodbook.datasets.cache import FeatureCache
-from moodbook.datasets.rowstore import Layout, RowWriter, require_space, stored_rows
+from moodbook.datasets.rowstore import Layout, stored_rows, write_rows
 from moodbook.features import SEGMENT_FRAMES
 from moodbook.networks.geometry import WINDOWS
 from moodbook.training.machine import Machine, Precision, reduced
@@ -106,16 +106,12 @@ def _compute(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     speaker = Teacher.load(teacher).to(device)
-    with RowWriter(place, layout) as writer:
-        total = len(hearing.log_mel)
-        require_space(place, (total - writer.rows) * layout.row_bytes, f"what the teacher says of {total} segments")
-        if progress:
-            progress(writer.rows, total)
-        while writer.rows < total:
-            heard = torch.from_numpy(np.array(hearing.log_mel[writer.rows : writer.rows + _BATCH_SIZE])).to(device)
-            with reduced(precision, device):
-                said = speaker(heard)
-            writer.append(said.cpu().numpy().astype(np.float16), None)
-            if progress:
-                progress(writer.rows, total)
-        writer.finish({"kind": "sayings", "teacher": teacher, "precision": precision})
+
+    def said_from(row: int) -> Float16[np.ndarray, "batch windows embedding"]:
+        heard = torch.from_numpy(np.array(hearing.log_mel[row : row + _BATCH_SIZE])).to(device)
+        with reduced(precision, device):
+            said = speaker(heard).cpu().numpy()
+        return np.asarray(said, dtype=np.float16)
+
+    total, about = len(hearing.log_mel), {"kind": "sayings", "teacher": teacher, "precision": precision}
+    write_rows(place, layout, total, f"what the teacher says of {total} segments", said_from, about, progress)
